@@ -1,0 +1,321 @@
+//! The command line as a contract: verbs, flags and the values that they take. Scripts rely on every name here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use retort_fields::data::Split;
+use retort_fields::registry::Kind;
+
+/// The largest side of a picture in pixels.
+const MAX_SIDE: u32 = 8192;
+
+/// Radiance fields: train from photos, convert into one another, render, measure.
+#[derive(Debug, Parser)]
+#[command(name = "retort", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What to do; nothing means the demo.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Common {
+    /// Where to compute
+    #[arg(long, global = true, value_name = "auto|cpu|gpu[:N]", default_value = "auto", value_parser = device)]
+    pub device: String,
+    /// Where all random choices start
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Settings by name (see `retort presets`), or a TOML file
+    #[arg(long, global = true, value_name = "NAME|FILE.toml")]
+    pub preset: Option<String>,
+    /// Changes one value of the preset; may be given several times
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Steps in all, instead of the preset's
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Option<u32>,
+    /// Ends the work after this long: 90s, 5m, 1h30m
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub time: Option<Duration>,
+    /// Continues from the checkpoint of an interrupted run
+    #[arg(long, global = true)]
+    pub resume: bool,
+    /// Replaces files that are there already
+    #[arg(long, global = true)]
+    pub overwrite: bool,
+    /// Writes one JSON object a line on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Says only what was asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Says more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The verbs of this version.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trains a field from posed photos
+    Train(Train),
+    /// Distils a field into another kind
+    Convert(Convert),
+    /// Renders pictures of a field
+    Render(Render),
+    /// Measures PSNR and SSIM against photos
+    Eval(Eval),
+    /// Says what a field file holds and where it came from
+    Info(Info),
+    /// Converts the built-in scene into every kind and shows the result
+    Demo(Demo),
+    /// Prints the names and contents of the presets
+    Presets(Presets),
+}
+
+/// `retort train DATA --to KIND [-o OUT]`
+#[derive(Debug, Args)]
+pub struct Train {
+    /// A folder or JSON of posed photos: Blender synthetic, transforms.json, COLMAP or LLFF
+    pub data: PathBuf,
+    /// The kind of field to train
+    #[arg(long, value_name = "KIND", value_parser = kind())]
+    pub to: Kind,
+    /// The field's file [default: named after DATA and KIND, here]
+    #[arg(short, long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
+}
+
+/// `retort convert IN --to KIND [-o OUT]`
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// The field to convert
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The kind of field to make
+    #[arg(long, value_name = "KIND", value_parser = kind())]
+    pub to: Kind,
+    /// The new field's file [default: named after IN and KIND, here]
+    #[arg(short, long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
+    /// Posed photos to measure the result against
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// `retort render IN [--camera FILE | --orbit N] [--size WxH] -o OUT.png|DIR`
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The field to render
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// A JSON file of one camera, or of a list
+    #[arg(long, value_name = "FILE", conflicts_with = "orbit")]
+    pub camera: Option<PathBuf>,
+    /// This many views around the scene
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub orbit: Option<u32>,
+    /// The pictures' size in pixels [default: the camera's own, 512x512 for an orbit]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub size: Option<[u32; 2]>,
+    /// A PNG, or a folder for several views [default: named after IN, here]
+    #[arg(short, long, value_name = "OUT.png|DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `retort eval IN --data DATA [--split test]`
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// The field to measure
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// Posed photos to measure it against
+    #[arg(long, value_name = "DATA")]
+    pub data: PathBuf,
+    /// Which of the photos
+    #[arg(long, value_name = "SPLIT", default_value = "test", value_parser = split())]
+    pub split: Split,
+    /// A PNG of the first view: photo and field side by side
+    #[arg(short, long, value_name = "OUT.png")]
+    pub out: Option<PathBuf>,
+}
+
+/// `retort info FILE`
+#[derive(Debug, Args)]
+pub struct Info {
+    /// A field's file
+    pub file: PathBuf,
+}
+
+/// `retort demo [-o DIR]`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The folder for fields and pictures
+    #[arg(short, long, value_name = "DIR", default_value = "retort-demo")]
+    pub out: PathBuf,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self { out: PathBuf::from("retort-demo") }
+    }
+}
+
+/// `retort presets [NAME]`
+#[derive(Debug, Args)]
+pub struct Presets {
+    /// Only this one
+    pub name: Option<String>,
+}
+
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    let names = Kind::ALL.iter().map(|kind| kind.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Kind>())
+}
+
+fn split() -> impl TypedValueParser<Value = Split> {
+    PossibleValuesParser::new(["test", "train", "val"]).map(|name| match name.as_str() {
+        "train" => Split::Train,
+        "val" => Split::Val,
+        _ => Split::Test,
+    })
+}
+
+fn device(text: &str) -> Result<String, String> {
+    let numbered = text.strip_prefix("gpu:").is_some_and(|n| n.parse::<u16>().is_ok());
+    if numbered || matches!(text, "auto" | "cpu" | "gpu") {
+        return Ok(text.into());
+    }
+    Err("use auto, cpu, gpu or gpu:N".into())
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("use key=value")?;
+    let (key, value) = (key.trim(), value.trim());
+    if key.is_empty() || value.is_empty() { Err("use key=value".into()) } else { Ok((key.into(), value.into())) }
+}
+
+/// A time such as `90s`, `5m`, `1h30m` or `0.5h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    const USE: &str = "use a time such as 90s, 5m or 1h30m";
+    let (mut rest, mut seconds) = (text.trim(), 0.0);
+    if rest.is_empty() {
+        return Err(USE.into());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(USE)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| USE)?;
+        let unit = match rest[digits..].chars().next() {
+            Some('s') => 1.0,
+            Some('m') => 60.0,
+            Some('h') => 3600.0,
+            _ => return Err(USE.into()),
+        };
+        seconds += number * unit;
+        rest = &rest[digits + 1..];
+    }
+    // A year is beyond any patience and well inside what a duration can hold.
+    if (1e-3..=3.2e7).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err(USE.into()) }
+}
+
+fn size(text: &str) -> Result<[u32; 2], String> {
+    let parse = |side: &str| side.parse().ok().filter(|n| (1..=MAX_SIDE).contains(n));
+    let sides = text.split_once(['x', 'X']).and_then(|(w, h)| Some([parse(w)?, parse(h)?]));
+    sides.ok_or_else(|| format!("use WIDTHxHEIGHT, each from 1 to {MAX_SIDE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_declarations_agree() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_lines_of_the_contract_are_understood() {
+        for line in [
+            "retort",
+            "retort demo -o there",
+            "retort train data --to hash -o out.safetensors --device cpu --seed 3 --preset paper --steps 10 --time 90s",
+            "retort convert in.safetensors --to mlp --data d --resume --overwrite",
+            "retort render in.safetensors --orbit 8 --size 640x480 -o views",
+            "retort render in.safetensors --camera cams.json -o out.png",
+            "retort eval in.safetensors --data d --split val",
+            "retort --json -q info f.safetensors",
+            "retort presets -v",
+            "retort train d --to gaussians --set train.rays=4096 --set field.levels=8 --json",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn every_kind_of_the_registry_can_be_named() {
+        for kind in Kind::ALL {
+            let cli = parse(&format!("retort train d --to {kind}")).unwrap();
+            assert!(matches!(cli.command, Some(Command::Train(Train { to, .. })) if to == *kind));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_code_2() {
+        for line in [
+            "retort fly",
+            "retort train",
+            "retort train d --to voxel",
+            "retort train d --to hash --time soon",
+            "retort train d --to hash --steps 0",
+            "retort train d --to hash --device tpu",
+            "retort train d --to hash --set rays",
+            "retort render f --camera c --orbit 3",
+            "retort render f --size 10",
+            "retort render f --size 0x10",
+            "retort render f --size 99999x10",
+            "retort eval f",
+            "retort eval f --data d --split all",
+            "retort info f -q -v",
+            // Verbs of later versions.
+            "retort gui",
+            "retort bench pairs --data d",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert_eq!(parse("retort --help").unwrap_err().kind(), ErrorKind::DisplayHelp);
+    }
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("90s", 90.0), ("5m", 300.0), ("1h", 3600.0), ("1h30m", 5400.0), ("0.5s", 0.5), ("1m1s", 61.0)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "90", "s", "-5s", "5 m", "1d", "0s", "1e3s", "1..5s", "nans", "99999999h", "5µ"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_sizes_and_flags_arrive() {
+        let cli = parse("retort -vv render f --size 640x480 --set a.b=c=d --set x=1").unwrap();
+        assert_eq!(cli.common.set, [("a.b".into(), "c=d".into()), ("x".into(), "1".into())]);
+        assert_eq!(cli.common.verbose, 2);
+        assert!(matches!(cli.command, Some(Command::Render(Render { size: Some([640, 480]), .. }))));
+    }
+}

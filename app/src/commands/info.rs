@@ -1,0 +1,80 @@
+//! `retort info`: what a file says of itself. Only its header is read, and no device is touched: it answers at once.
+
+use retort_fields::error::Result;
+use retort_fields::files::{Summary, peek};
+use serde_json::{Value, json};
+
+use crate::cli;
+use crate::report::{Report, clock, size};
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the file is missing, cut short or not ours.
+pub fn run(args: &cli::Info, report: &Report) -> Result<()> {
+    let summary = peek(&args.file)?;
+    let name = args.file.display().to_string();
+    report.answer(&object(&name, &summary), &block(&name, &summary));
+    Ok(())
+}
+
+fn object(name: &str, s: &Summary) -> Value {
+    let tensors: Vec<Value> = s.tensors.iter().map(|(name, shape)| json!({"name": name, "shape": shape})).collect();
+    let p = &s.provenance;
+    json!({
+        "file": name,
+        "kind": s.kind.name(),
+        "label": s.kind.label(),
+        "params": s.params,
+        "bytes": s.bytes,
+        "bounds": {"min": s.scene.bounds.min, "max": s.scene.bounds.max},
+        "unbounded": s.scene.unbounded,
+        "scene_from_dataset": s.scene.scene_from_dataset,
+        "tensors": tensors,
+        "config": s.config,
+        "made_by": p.made_by,
+        "from": p.from,
+        "steps": p.steps,
+        "seconds": p.seconds,
+        "seed": p.seed,
+        "preset": p.preset,
+        "background": p.background,
+    })
+}
+
+fn block(name: &str, s: &Summary) -> String {
+    let (p, scene) = (&s.provenance, &s.scene);
+    let mut lines = vec![
+        name.to_string(),
+        format!("  kind        {}: {}", s.kind, s.kind.label()),
+        format!("  parameters  {} in {} tensors", grouped(s.params), s.tensors.len()),
+    ];
+    lines.extend(s.tensors.iter().map(|(name, [rows, columns])| format!("    {name:<17} {rows} x {columns}")));
+    let space = if scene.unbounded { ", unbounded (contracted beyond radius 1)" } else { "" };
+    lines.push(format!("  size        {}", size(s.bytes)));
+    lines.push(format!("  bounds      {} to {}{space}", scene.bounds.min, scene.bounds.max));
+    lines.push(format!("  came about  {}", if p.from.is_empty() { "nobody knows how" } else { &p.from }));
+    let took = clock(f64::from(p.seconds));
+    lines.push(format!("  training    {} steps in {took}, preset {}, seed {}", p.steps, p.preset, p.seed));
+    lines.push(format!("  made by     {}", p.made_by));
+    lines.join("\n")
+}
+
+/// `12345678` as `12 345 678`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let head = digits.len() % 3;
+    let mut groups: Vec<&str> = digits.as_bytes()[head..].chunks(3).filter_map(|c| std::str::from_utf8(c).ok()).collect();
+    if head > 0 {
+        groups.insert(0, &digits[..head]);
+    }
+    groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!([0, 12, 123, 1234, 12_345_678].map(super::grouped), ["0", "12", "123", "1 234", "12 345 678"]);
+    }
+}

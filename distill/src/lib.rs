@@ -1,0 +1,17 @@
+//! Teaching fields: training from photos, progressive volume distillation, schedules, presets, checkpoints, jobs.
+
+pub mod convert;
+pub mod evaluate;
+pub mod job;
+pub mod loss;
+mod gallery;
+mod neighbours;
+mod optimiser;
+pub mod preset;
+mod run;
+pub mod schedule;
+pub mod task;
+pub mod train;
+pub mod views;
+
+pub use run::RunOptions;

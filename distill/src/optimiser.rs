@@ -1,0 +1,130 @@
+//! Adam over the parameters of any field, with a learning rate for each group.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Gradients, Tensor};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::{DensityEvent, RowPlan, tensor, values};
+use retort_fields::files::archive::Archive;
+use retort_fields::ops::adam::{self, Moments};
+use retort_fields::registry::{AnyField, detached_inner};
+
+use crate::preset::Optimise;
+
+/// The state of Adam for one field.
+#[derive(Clone, Debug)]
+pub struct Optimiser {
+    config: Optimise,
+    moments: BTreeMap<&'static str, Moments>,
+    /// Steps taken.
+    t: u32,
+    /// A factor on every rate; lowered after a divergence.
+    pub brake: f32,
+}
+
+impl Optimiser {
+    /// For a field.
+    ///
+    /// # Errors
+    /// When a parameter group of the field has no rate.
+    pub fn new(config: &Optimise, field: &AnyField) -> Result<Self> {
+        for param in field.params() {
+            if !config.rates.contains_key(param.group) {
+                return Err(Error::new(format!("preset: optimise.rates has no rate for \"{}\"", param.group))
+                    .remedy("add it, 0 keeps the parameter as it is"));
+            }
+        }
+        Ok(Self { config: config.clone(), moments: BTreeMap::new(), t: 0, brake: 1.0 })
+    }
+
+    /// One step on the field's parameters where `share` of the run is over. `scale` multiplies a group's rate.
+    pub fn step(&mut self, field: &mut AnyField, grads: &mut Gradients, share: f32, scale: impl Fn(&str) -> f32) {
+        self.t += 1;
+        for param in field.params_mut() {
+            let rate = self.config.rates.get(param.group).map_or(0.0, |s| s.at(share)) * scale(param.group) * self.brake;
+            let Some(grad) = param.tensor.grad_remove(grads) else { continue };
+            let device = param.tensor.device().without_autodiff();
+            let placeholder = Tensor::zeros([1, 1], &device);
+            let value = detached_inner(std::mem::replace(param.tensor, placeholder));
+            let moments = self.moments.entry(param.name).or_insert_with(|| Moments::zeros(value.dims(), &device));
+            let value = adam::step(value, grad, moments, rate, self.t, &self.config.adam);
+            *param.tensor = Tensor::from_inner(value).require_grad();
+        }
+    }
+
+    /// Follows what density control did to the rows.
+    pub fn follow(&mut self, events: &[DensityEvent]) {
+        for event in events {
+            match event {
+                DensityEvent::Rows(plan) => {
+                    for moments in self.moments.values_mut() {
+                        moments.m = take_rows(&moments.m, plan);
+                        moments.v = take_rows(&moments.v, plan);
+                    }
+                }
+                DensityEvent::Reset(name) => {
+                    if let Some(moments) = self.moments.get_mut(name) {
+                        *moments = Moments::zeros(moments.m.dims(), &moments.m.device());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the state into a checkpoint.
+    pub fn write_into(&self, archive: &mut Archive) {
+        for (name, moments) in &self.moments {
+            for (which, moment) in [("m", &moments.m), ("v", &moments.v)] {
+                archive.tensors.push((format!("adam.{which}.{name}"), moment.dims(), values(moment.clone())));
+            }
+        }
+        archive.json["adam_t"] = self.t.into();
+        archive.json["adam_brake"] = self.brake.into();
+    }
+
+    /// Takes the state out of a checkpoint.
+    ///
+    /// # Errors
+    /// When it does not fit the field.
+    pub fn read_from(&mut self, archive: &mut Archive, field: &AnyField) -> Result<()> {
+        let number = |key: &str| {
+            archive.json.get(key).and_then(serde_json::Value::as_f64).ok_or_else(|| {
+                Error::new(format!("\"{key}\" is missing")).remedy("not a checkpoint, or a damaged one: start again")
+            })
+        };
+        let (t, brake) = (number("adam_t")?, number("adam_brake")?);
+        self.t = t as u32;
+        self.brake = brake as f32;
+        self.moments.clear();
+        for param in field.params() {
+            let names = ["m", "v"].map(|which| format!("adam.{which}.{}", param.name));
+            if !archive.tensors.iter().any(|(n, ..)| *n == names[0]) {
+                continue;
+            }
+            let device = param.tensor.device().without_autodiff();
+            let mut read = |name: &str| {
+                let (shape, data) = archive.take(name)?;
+                if shape != param.tensor.dims() {
+                    return Err(Error::new(format!("\"{name}\" does not fit its parameter")).remedy("start again"));
+                }
+                Ok(tensor(data, shape, &device))
+            };
+            let moments = Moments { m: read(&names[0])?, v: read(&names[1])? };
+            self.moments.insert(param.name, moments);
+        }
+        Ok(())
+    }
+}
+
+fn take_rows(moment: &Tensor<2>, plan: &RowPlan) -> Tensor<2> {
+    let width = moment.dims()[1];
+    let old = values(moment.clone());
+    let rows = plan.sources.iter().zip(&plan.fresh);
+    let new: Vec<f32> = rows
+        .flat_map(|(&source, &fresh)| {
+            let row = &old[source as usize * width..][..width];
+            row.iter().map(move |&v| if fresh { 0.0 } else { v })
+        })
+        .collect();
+    tensor(new, [plan.sources.len(), width], &moment.device())
+}

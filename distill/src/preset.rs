@@ -1,0 +1,297 @@
+//! Presets: everything that a run depends on but its input, as TOML.
+//!
+//! A preset belongs to a kind of representation and says its shape (`[field]`), how it is trained from photos
+//! (`[train]`) and how it is taught by another field (`[convert]`). `paper` holds the published values; `fast` is for a
+//! CPU. `--set train.rays=2048` changes one value; an unknown key is an error.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use retort_fields::error::{Error, Result};
+use retort_fields::ops::adam::AdamSpec;
+use retort_fields::registry::{FieldConfig, Kind};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::schedule::Schedule;
+
+/// The presets that come with the program: kind, name, text.
+const BUILT_IN: &[(&str, &str, &str)] = &[
+    ("hash", "fast", include_str!("../presets/hash-fast.toml")),
+    ("hash", "paper", include_str!("../presets/hash-paper.toml")),
+    ("mlp", "fast", include_str!("../presets/mlp-fast.toml")),
+    ("mlp", "paper", include_str!("../presets/mlp-paper.toml")),
+    ("gaussians", "fast", include_str!("../presets/gaussians-fast.toml")),
+    ("gaussians", "paper", include_str!("../presets/gaussians-paper.toml")),
+];
+
+/// A preset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Its name; not in the file.
+    #[serde(skip)]
+    pub name: String,
+    /// The shape of the field.
+    pub field: FieldConfig,
+    /// Training from photos.
+    pub train: TrainConfig,
+    /// Being taught by another field.
+    pub convert: ConvertConfig,
+}
+
+/// How a difference is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loss {
+    /// Mean squared difference.
+    Mse,
+    /// Mean Huber loss, quadratic below 0.1 (Instant-NGP).
+    Huber,
+    /// Mean absolute difference.
+    L1,
+    /// Root of the sum of squares over the whole batch, as PVD's code has it: its gradient does not shrink with the error.
+    Norm,
+}
+
+/// What photos with alpha are compared over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Background {
+    /// A new colour for each ray or picture: transparency cannot be faked by colour.
+    Random,
+    /// White.
+    White,
+    /// Black.
+    Black,
+}
+
+/// The optimiser: Adam and the learning rate of each parameter group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optimise {
+    /// Adam's constants.
+    pub adam: AdamSpec,
+    /// Learning rates by group; the field names its groups.
+    pub rates: BTreeMap<String, Schedule>,
+}
+
+/// The occupancy grid during training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OccupancyConfig {
+    /// Steps between two refreshes.
+    pub every: u32,
+    /// Until this step every cell is looked at, afterwards a part.
+    pub warm_up: u32,
+    /// What is left of a cell's value at each refresh.
+    pub decay: f32,
+    /// Cells thinner than this (optical thickness over a step), or than the mean, count as empty.
+    pub limit: f32,
+}
+
+/// Training from photos.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Steps.
+    pub steps: u32,
+    /// Rays in a batch (volumes).
+    pub rays: usize,
+    /// How colours are compared.
+    pub loss: Loss,
+    /// What photos with alpha are compared over.
+    pub background: Background,
+    /// Decay of the moving average of the parameters, 0 for none.
+    pub ema: f32,
+    /// The occupancy grid (volumes).
+    pub occupancy: OccupancyConfig,
+    /// Share of `1 − SSIM` in the loss (primitives).
+    pub ssim: f32,
+    /// Steps after which one more degree of spherical harmonics is used (primitives).
+    pub sh_every: u32,
+    /// The optimiser.
+    pub optimise: Optimise,
+}
+
+/// Where teacher and student are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Log-density and latent at points.
+    Latent,
+    /// Log-density and colour at points.
+    Volume,
+    /// Pixels.
+    Image,
+}
+
+impl Level {
+    /// Its name in progress.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latent => "latent",
+            Self::Volume => "volume",
+            Self::Image => "image",
+        }
+    }
+}
+
+/// One stage of a conversion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The highest level that it compares at.
+    pub level: Level,
+    /// Its share of the steps.
+    pub share: f32,
+    /// Weight of the difference of latents.
+    #[serde(default)]
+    pub latent: f32,
+    /// Weight of the difference of log-densities.
+    #[serde(default)]
+    pub sigma: f32,
+    /// Weight of the difference of colours at points.
+    #[serde(default)]
+    pub rgb: f32,
+    /// Weight of the difference of pixels.
+    #[serde(default)]
+    pub pixel: f32,
+    /// Weight of the difference of alpha.
+    #[serde(default)]
+    pub alpha: f32,
+    /// Rays in a batch, where other than the preset's.
+    #[serde(default)]
+    pub rays: Option<usize>,
+}
+
+/// Being taught by another field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvertConfig {
+    /// Steps over all stages.
+    pub steps: u32,
+    /// Rays in a batch (volumes).
+    pub rays: usize,
+    /// The most views that are drawn.
+    pub views: usize,
+    /// Height of a view in pixels.
+    pub view_size: u32,
+    /// Points that a new set of primitives starts from.
+    #[serde(default)]
+    pub seeds: usize,
+    /// How differences are measured.
+    pub loss: Loss,
+    /// Samples that the teacher's light reaches with less than this weight are left out of the point losses.
+    pub least_light: f32,
+    /// Share of `1 − SSIM` in the pixel loss (primitives).
+    #[serde(default)]
+    pub ssim: f32,
+    /// What transparent pixels are compared over.
+    pub background: Background,
+    /// Decay of the moving average of the parameters, 0 for none.
+    #[serde(default)]
+    pub ema: f32,
+    /// The stages in order; those that a pair has no place for are dropped.
+    pub stages: Vec<Stage>,
+    /// The optimiser.
+    pub optimise: Optimise,
+}
+
+/// The presets that come with the program: `"hash fast"` and its text.
+pub fn names() -> Vec<(String, &'static str)> {
+    BUILT_IN.iter().map(|(kind, name, text)| (format!("{kind} {name}"), *text)).collect()
+}
+
+impl Preset {
+    /// The preset `name` of `kind` — one that comes with the program, or a TOML file — with values replaced by
+    /// `overrides`, such as `("train.rays", "2048")`.
+    ///
+    /// # Errors
+    /// When there is none, the text is not understood, an override names no value, or a value is out of its range.
+    pub fn load(name: &str, kind: Kind, overrides: &[(String, String)]) -> Result<Self> {
+        let built_in = BUILT_IN.iter().find(|(k, n, _)| *k == kind.name() && *n == name);
+        let (text, file) = match built_in {
+            Some((.., text)) => ((*text).to_string(), None),
+            None if name.ends_with(".toml") => {
+                let path = Path::new(name);
+                (std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?, Some(path))
+            }
+            None => {
+                let names: Vec<_> = BUILT_IN.iter().filter(|p| p.0 == kind.name()).map(|p| p.1).collect();
+                return Err(Error::new(format!("there is no preset \"{name}\" for {kind}"))
+                    .remedy(format!("use {}, or a .toml file", names.join(", "))));
+            }
+        };
+        let locate = |e: Error| if let Some(file) = file { e.file(file) } else { e };
+        let mut preset = Self::parse(&text, overrides).map_err(locate)?;
+        if preset.field.kind() != kind {
+            return Err(locate(
+                Error::new(format!("a preset of {}, not of {kind}", preset.field.kind()))
+                    .remedy(format!("use --to {}", preset.field.kind())),
+            ));
+        }
+        preset.name = name.to_string();
+        Ok(preset)
+    }
+
+    fn parse(text: &str, overrides: &[(String, String)]) -> Result<Self> {
+        let mut table: Table = text.parse().map_err(|e: toml::de::Error| Error::new(format!("not TOML: {e}")))?;
+        for (key, value) in overrides {
+            set(&mut table, key, value)?;
+        }
+        let preset: Self = table.try_into().map_err(|e| {
+            Error::new(format!("preset: {}", e.to_string().trim())).remedy("`retort presets` shows what there is")
+        })?;
+        preset.check()?;
+        Ok(preset)
+    }
+
+    fn check(&self) -> Result<()> {
+        let bad = |what: &str, remedy: &str| Err(Error::new(format!("preset: {what} is out of range")).remedy(remedy));
+        let (t, c) = (&self.train, &self.convert);
+        self.field.shapes()?;
+        if t.steps == 0 || c.steps == 0 {
+            return bad("steps", "use at least 1");
+        }
+        if !(1..=1 << 20).contains(&t.rays) || !(1..=1 << 20).contains(&c.rays) {
+            return bad("rays", "use 1 to 1048576");
+        }
+        if t.occupancy.every == 0 || !(0.0..=1.0).contains(&t.occupancy.decay) {
+            return bad("train.occupancy", "use every >= 1 and a decay from 0 to 1");
+        }
+        if !(0.0..1.0).contains(&t.ema) || !(0.0..1.0).contains(&c.ema) {
+            return bad("ema", "use 0 to below 1");
+        }
+        if !(1..=4096).contains(&c.views) || !(16..=4096).contains(&c.view_size) {
+            return bad("convert.views or convert.view_size", "use 1 to 4096 views of 16 to 4096 pixels");
+        }
+        if c.stages.is_empty() || c.stages.iter().any(|s| !(s.share > 0.0 && s.share.is_finite())) {
+            return bad("convert.stages", "use at least one stage, each with a positive share");
+        }
+        let rates = t.optimise.rates.iter().chain(&c.optimise.rates);
+        match rates.into_iter().find(|(_, schedule)| !schedule.is_sound()) {
+            Some((group, _)) => bad(&format!("the rate of {group}"), "use a number or rising points"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Replaces the value at a dotted `key`; its text is read as the old value's type.
+fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
+    let unknown = || Error::new(format!("--set {key}: no such value")).remedy("`retort presets` shows what there is");
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().ok_or_else(unknown)?;
+    let mut at = table;
+    for part in parts {
+        at = at.get_mut(part).and_then(Value::as_table_mut).ok_or_else(unknown)?;
+    }
+    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("value"));
+    let mut value = parsed.unwrap_or_else(|| Value::String(text.to_string()));
+    let old = at.get(last);
+    if let (Some(Value::Float(_)), Value::Integer(whole)) = (old, &value) {
+        value = Value::Float(*whole as f64);
+    }
+    at.insert(last.to_string(), value);
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! What every run has, whatever it learns from: a field on a gradient graph, its optimiser, its moving average, its
+//! clock, its checkpoint, and the guard that takes it back when a number stops being one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Tensor;
+use retort_fields::error::{Error, Result};
+use retort_fields::files::archive::Archive;
+use retort_fields::files::{Provenance, from_archive, write_into};
+use retort_fields::ops::adam;
+use retort_fields::registry::{AnyField, detached_inner};
+use retort_fields::field::{tensor, values};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::optimiser::Optimiser;
+use crate::preset::Optimise;
+
+/// Steps between two copies that the guard can go back to.
+const KEEP_EVERY: u32 = 100;
+/// Returns after which a run is given up.
+const MAX_RETURNS: u32 = 5;
+/// Share of the time limit after which the number of steps is settled from the measured speed.
+const SETTLE_AT: f32 = 0.1;
+
+/// How long and from which seed.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The seed of every random choice.
+    pub seed: u64,
+    /// Steps, where other than the preset's.
+    pub steps: Option<u32>,
+    /// The time that the run should take. The number of steps is settled from the speed of its first tenth, so that
+    /// schedules reach their end.
+    pub time: Option<Duration>,
+}
+
+/// The state of a run.
+pub struct Run {
+    /// The field being taught, on a gradient graph.
+    pub field: AnyField,
+    /// Steps done.
+    pub step: u32,
+    /// Steps in all.
+    pub of: u32,
+    /// Something that a person should know, to be taken by the next progress.
+    pub note: Option<String>,
+    optimiser: Optimiser,
+    average: Option<AnyField>,
+    ema: f32,
+    seed: u64,
+    returns: u32,
+    limit: Option<Duration>,
+    settled: bool,
+    started: Instant,
+    good: Option<Box<Good>>,
+}
+
+/// A state to go back to.
+struct Good {
+    field: AnyField,
+    average: Option<AnyField>,
+    optimiser: Optimiser,
+    step: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Counters {
+    step: u32,
+    of: u32,
+    seed: u64,
+    returns: u32,
+    settled: bool,
+    work: String,
+}
+
+impl Run {
+    /// A run that begins with `field`.
+    ///
+    /// # Errors
+    /// When the preset has no rate for a parameter of the field.
+    pub fn new(field: &AnyField, optimise: &Optimise, ema: f32, steps: u32, options: &RunOptions) -> Result<Self> {
+        let field = field.trainable();
+        Ok(Self {
+            optimiser: Optimiser::new(optimise, &field)?,
+            average: (ema > 0.0).then(|| field.frozen()),
+            field,
+            step: 0,
+            of: options.steps.unwrap_or(steps).max(1),
+            note: None,
+            ema,
+            seed: options.seed,
+            returns: 0,
+            limit: options.time,
+            settled: options.time.is_none() || options.steps.is_some(),
+            started: Instant::now(),
+            good: None,
+        })
+    }
+
+    /// The share of the run that is over.
+    pub fn share(&self) -> f32 {
+        (self.step as f32 / self.of as f32).min(1.0)
+    }
+
+    /// Whether the last step is done.
+    pub fn is_over(&self) -> bool {
+        self.step >= self.of
+    }
+
+    /// The seed of this step's random choices; another one after each return, so that the same batch does not lead
+    /// into the same hole.
+    pub fn seed(&self) -> u64 {
+        self.seed.wrapping_add(u64::from(self.returns).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// The field without gradients: its moving average where it has one.
+    pub fn current(&self) -> AnyField {
+        match &self.average {
+            None => self.field.frozen(),
+            Some(average) => {
+                let mut average = average.clone();
+                let grid = self.field.as_volume().map(|v| std::sync::Arc::clone(v.occupancy()));
+                if let (Some(volume), Some(grid)) = (average.as_volume_mut(), grid) {
+                    volume.set_occupancy(grid);
+                }
+                average
+            }
+        }
+    }
+
+    /// Goes down the gradient of `loss` `[1]` by one step and returns its value; `None` where it was not a number and
+    /// the run went back to its last good state. `scale` multiplies a parameter group's rate; `after` sees the field
+    /// and the gradients after the step.
+    ///
+    /// # Errors
+    /// When the run diverges again and again.
+    pub fn descend(
+        &mut self,
+        loss: Tensor<1>,
+        scale: impl Fn(&str) -> f32,
+        mut after: impl FnMut(&mut AnyField, &mut burn::tensor::Gradients),
+    ) -> Result<Option<f32>> {
+        if self.step.is_multiple_of(KEEP_EVERY) {
+            self.keep();
+        }
+        let value = loss.clone().inner().into_scalar::<f32>();
+        if !value.is_finite() {
+            return self.go_back().map(|()| None);
+        }
+        let mut grads = loss.backward();
+        drop(loss);
+        let share = self.share();
+        self.optimiser.step(&mut self.field, &mut grads, share, scale);
+        after(&mut self.field, &mut grads);
+        self.update_average();
+        self.step += 1;
+        self.settle();
+        Ok(Some(value))
+    }
+
+    /// Follows what density control did to the rows of the field.
+    pub fn follow(&mut self, events: &[retort_fields::field::DensityEvent]) {
+        self.optimiser.follow(events);
+    }
+
+    fn update_average(&mut self) {
+        let Some(average) = &mut self.average else { return };
+        // Early on an average would mostly be of the first values (Adam's own correction, in another place).
+        let decay = self.ema.min((1.0 + self.step as f32) / (10.0 + self.step as f32));
+        for (average, param) in average.params_mut().into_iter().zip(self.field.params()) {
+            let device = average.tensor.device();
+            let old = std::mem::replace(average.tensor, Tensor::zeros([1, 1], &device));
+            *average.tensor = adam::ema(old, &detached_inner(param.tensor.clone()), decay);
+        }
+    }
+
+    fn settle(&mut self) {
+        let Some(limit) = self.limit.filter(|_| !self.settled) else { return };
+        let used = self.started.elapsed().as_secs_f32() / limit.as_secs_f32();
+        if used >= SETTLE_AT && self.step >= 10 {
+            self.of = (self.step as f32 / used).ceil().max(self.step as f32 + 1.0) as u32;
+            self.settled = true;
+        }
+    }
+
+    /// Keeps a copy to go back to, if every value of it is a number.
+    fn keep(&mut self) {
+        let sound = self.field.params().iter().all(|p| {
+            // A sum is not a number as soon as one value is not.
+            detached_inner(p.tensor.clone()).sum().into_scalar::<f32>().is_finite()
+        });
+        if sound {
+            self.good = Some(Box::new(Good {
+                field: self.field.frozen(),
+                average: self.average.clone(),
+                optimiser: self.optimiser.clone(),
+                step: self.step,
+            }));
+        }
+    }
+
+    fn go_back(&mut self) -> Result<()> {
+        self.returns += 1;
+        let hopeless = || {
+            Error::new(format!("diverged at step {}", self.step))
+                .remedy("lower the learning rates: --set train.optimise.rates.GROUP=VALUE")
+        };
+        let good = self.good.as_ref().filter(|_| self.returns <= MAX_RETURNS).ok_or_else(hopeless)?;
+        self.note = Some(format!(
+            "the loss was not a number at step {}: back to step {} with half the learning rate",
+            self.step, good.step
+        ));
+        let brake = self.optimiser.brake * 0.5;
+        self.field = good.field.trainable();
+        self.average.clone_from(&good.average);
+        self.optimiser = good.optimiser.clone();
+        self.optimiser.brake = brake;
+        self.step = good.step;
+        Ok(())
+    }
+
+    /// Writes everything needed to go on bit for bit; `work` names the kind of run and its input.
+    ///
+    /// # Errors
+    /// When the place cannot be written.
+    pub fn save(&self, path: &Path, work: &str, extra: Value) -> Result<()> {
+        let counters = Counters {
+            step: self.step,
+            of: self.of,
+            seed: self.seed,
+            returns: self.returns,
+            settled: self.settled,
+            work: work.to_string(),
+        };
+        let counters = serde_json::to_value(counters).map_err(|e| Error::new(e.to_string()))?;
+        let mut archive = Archive { json: json!({ "counters": counters, "extra": extra }), ..Archive::default() };
+        write_into(&mut archive, &self.field, &Provenance::default(), true).map_err(|e| e.file(path))?;
+        self.optimiser.write_into(&mut archive);
+        if let Some(average) = &self.average {
+            for param in average.params() {
+                archive.tensors.push((format!("average.{}", param.name), param.tensor.dims(), values(param.tensor.clone())));
+            }
+        }
+        archive.write(path).map(|_| ())
+    }
+
+    /// Takes up a run that [`Run::save`] wrote; `self` is a fresh run of the same preset. Returns the extra value.
+    ///
+    /// # Errors
+    /// When the file is not a checkpoint of this work, or is damaged.
+    pub fn restore(&mut self, path: &Path, work: &str) -> Result<Value> {
+        let mut archive = Archive::read(path)?;
+        self.restore_from(&mut archive, work).map_err(|e| e.file(path))
+    }
+
+    fn restore_from(&mut self, archive: &mut Archive, work: &str) -> Result<Value> {
+        let mut json = archive.json.clone();
+        let counters = json.get_mut("counters").map(Value::take).unwrap_or_default();
+        let counters: Counters = serde_json::from_value(counters)
+            .map_err(|_| Error::new("not a checkpoint").remedy("start again without --resume"))?;
+        if counters.work != work {
+            return Err(Error::new(format!("a checkpoint of \"{}\", not of \"{work}\"", counters.work))
+                .remedy("give the same input and kind, or start again without --resume"));
+        }
+        let device = self.field.device().without_autodiff();
+        // The description is shared with fields, whose reader knows none of the run's own keys.
+        for key in ["counters", "extra", "adam_t", "adam_brake"] {
+            if let Some(object) = archive.json.as_object_mut().filter(|_| key == "counters" || key == "extra") {
+                object.remove(key);
+            }
+        }
+        let (field, _) = from_archive(archive, &device)?;
+        if field.config() != self.field.config() {
+            return Err(Error::new("the checkpoint is of a field of another shape")
+                .remedy("give the preset and values of the first run, or start again without --resume"));
+        }
+        self.field = field.trainable();
+        self.optimiser.read_from(archive, &self.field)?;
+        if let Some(average) = &mut self.average {
+            for param in average.params_mut() {
+                let (shape, data) = archive.take(&format!("average.{}", param.name))?;
+                *param.tensor = tensor(data, shape, &device);
+            }
+        }
+        self.step = counters.step;
+        self.of = counters.of;
+        self.seed = counters.seed;
+        self.returns = counters.returns;
+        self.settled = counters.settled;
+        Ok(json.get_mut("extra").map(Value::take).unwrap_or_default())
+    }
+}

@@ -1,0 +1,278 @@
+//! Training a field from photos.
+//!
+//! Volumes see batches of rays mixed over all photos (Mildenhall et al. 2020; Müller et al. 2022); primitives see whole
+//! photos, one a step (Kerbl et al. 2023: `(1 − λ) L1 + λ (1 − SSIM)`).
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use retort_fields::data::{Dataset, Photo, RayBatch, Split, draw_rays, undistorted};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::{Frame, RenderOptions, Scene, Seed, over, tensor, values};
+use retort_fields::ops::ssim::ssim;
+use retort_fields::registry::AnyField;
+use retort_fields::render::volume;
+use retort_fields::rng::Rng;
+use serde_json::Value;
+
+use crate::loss::difference;
+use crate::preset::{Background, Loss, Preset, TrainConfig};
+use crate::run::{Run, RunOptions};
+use crate::task::{Outcome, Progress, Task};
+
+/// Rays of held-out photos on which progress is measured.
+const PROBE_RAYS: usize = 8192;
+/// Progress is measured this many times in a run.
+const PROBES: u32 = 20;
+/// Light that is left where a ray ends during training.
+const STOP: f32 = 1e-4;
+
+/// Training from photos.
+pub struct Train {
+    data: Arc<Dataset>,
+    /// Photos that primitives are drawn against, without distortion; empty for volumes.
+    flat: Vec<Photo>,
+    config: TrainConfig,
+    run: Run,
+    psnr: Option<f32>,
+    work: String,
+    sees_alpha: bool,
+}
+
+impl Train {
+    /// Training of a new field of the preset's kind.
+    ///
+    /// # Errors
+    /// When there is no photo to train on, or a value of the preset is out of its range.
+    pub fn new(data: Arc<Dataset>, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
+        let scene = Scene::from(&*data);
+        let mut field = preset.field.init(&scene, options.seed, device)?;
+        if let Some(primitives) = field.as_primitives_mut() {
+            let seeds = seeds_of(&data);
+            if !seeds.is_empty() {
+                primitives.plant(&seeds, device);
+            }
+        }
+        let run = Run::new(&field, &preset.train.optimise, preset.train.ema, preset.train.steps, options)?;
+        let train = data.split(Split::Train);
+        if train.is_empty() {
+            return Err(Error::new("there is no photo to train on").file(&data.path).remedy("check the split files"));
+        }
+        let flat = if field.as_primitives().is_some() { train.iter().map(|p| undistorted(p)).collect() } else { Vec::new() };
+        let sees_alpha = train.iter().any(|p| p.has_alpha());
+        let name = data.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let work = format!("train {} on {name}", preset.field.kind());
+        Ok(Self { data, flat, config: preset.train.clone(), run, psnr: None, work, sees_alpha })
+    }
+
+    /// Training that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Train::new`], or when the checkpoint is of other work or damaged.
+    pub fn resume(
+        data: Arc<Dataset>,
+        preset: &Preset,
+        path: &Path,
+        options: &RunOptions,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut train = Self::new(data, preset, options, device)?;
+        train.run.restore(path, &train.work)?;
+        Ok(train)
+    }
+
+    fn photos(&self, split: Split) -> Vec<&Photo> {
+        self.data.split(split)
+    }
+
+    fn volume_step(&mut self) -> Result<Option<f32>> {
+        let (seed, step) = (self.run.seed(), self.run.step);
+        self.refresh_occupancy(seed, step);
+        let batch = draw_rays(&self.photos(Split::Train), self.config.rays, seed, u64::from(step));
+        let backdrop = self.backdrops(batch.len(), seed, step);
+        let Some(volume) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
+        let jitter = jitter(batch.len(), seed, step);
+        let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
+        let loss = ray_loss(picture.pixels, &batch, backdrop, self.config.loss);
+        self.run.descend(loss, |_| 1.0, |_, _| ())
+    }
+
+    fn refresh_occupancy(&mut self, seed: u64, step: u32) {
+        let config = &self.config.occupancy;
+        if step.is_multiple_of(config.every) && step > 0 {
+            let mut frozen = self.run.field.frozen();
+            let (Some(asked), Some(kept)) = (frozen.as_volume_mut(), self.run.field.as_volume_mut()) else { return };
+            volume::refresh_occupancy(asked, seed, step, step < config.warm_up, config.decay, config.limit);
+            kept.set_occupancy(Arc::clone(asked.occupancy()));
+        }
+    }
+
+    /// What each ray's transparency is filled with, `[n, 3]`.
+    fn backdrops(&self, n: usize, seed: u64, step: u32) -> Vec<f32> {
+        match self.config.background {
+            Background::White => vec![1.0; 3 * n],
+            Background::Black => vec![0.0; 3 * n],
+            Background::Random => {
+                let mut rng = Rng::at(seed, "background", u64::from(step));
+                (0..3 * n).map(|_| rng.uniform()).collect()
+            }
+        }
+    }
+
+    fn primitives_step(&mut self) -> Result<Option<f32>> {
+        let (seed, step) = (self.run.seed(), self.run.step);
+        let photo = &self.flat[Rng::at(seed, "photo", u64::from(step)).below(self.flat.len())];
+        let backdrop = if self.sees_alpha { self.backdrops(1, seed, step) } else { vec![0.0; 3] };
+        let backdrop = [backdrop[0], backdrop[1], backdrop[2]];
+        let Some(primitives) = self.run.field.as_primitives() else { return Err(Error::new("not primitives")) };
+        let probed = primitives.render_probed(&photo.camera, step / self.config.sh_every.max(1));
+        let device = probed.frame.pixels.device();
+        let (width, height) = (photo.camera.width, photo.camera.height);
+        let target = tensor(photo.rgb_over(backdrop), [(width * height) as usize, 3], &device);
+        let loss = picture_loss(&probed.frame, target, photo, backdrop, self.config.loss, self.config.ssim);
+        let extent = self.run.field.scene().extent;
+        let scale = move |group: &str| if group == "means" { extent } else { 1.0 };
+        let (camera, probe, radii) = (photo.camera.clone(), probed.probe, probed.radii);
+        let done = self.run.descend(loss, scale, |field, grads| {
+            let grad = probe.grad_remove(grads).map(values);
+            if let (Some(primitives), Some(grad)) = (field.as_primitives_mut(), grad) {
+                primitives.observe(&camera, &grad, &radii);
+            }
+        })?;
+        if done.is_some() {
+            densify(&mut self.run);
+        }
+        Ok(done)
+    }
+
+    /// PSNR on held-out photos: random rays for volumes, one picture for primitives.
+    fn probe(&self) -> Option<f32> {
+        let held = [Split::Test, Split::Val, Split::Train].into_iter().map(|s| self.photos(s)).find(|p| !p.is_empty())?;
+        let field = self.run.current();
+        let mut squares = 0.0_f64;
+        let mut count = 0_usize;
+        let mut add = |a: &[f32], b: &[f32]| {
+            squares += a.iter().zip(b).map(|(a, b)| f64::from(a.clamp(0.0, 1.0) - b).powi(2)).sum::<f64>();
+            count += a.len();
+        };
+        if let Some(volume) = field.as_volume() {
+            let batch = draw_rays(&held, PROBE_RAYS, 0, 0);
+            let jitter = vec![0.5; batch.len()];
+            let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
+            let backdrop = vec![1.0; 3 * batch.len()];
+            add(&values(fill(picture.pixels, &backdrop)), &target_of(&batch, &backdrop));
+        } else {
+            let photo = undistorted(held[self.run.step as usize % held.len()]);
+            let frame = field.render(&photo.camera, &RenderOptions::default());
+            add(&frame.rgb_over([1.0; 3]), &photo.rgb_over([1.0; 3]));
+        }
+        Some((-10.0 * (squares / count.max(1) as f64).log10()) as f32)
+    }
+}
+
+/// Clones, splits and prunes, and lets the optimiser follow.
+pub(crate) fn densify(run: &mut Run) {
+    let mut rng = Rng::at(run.seed(), "density control", u64::from(run.step));
+    let step = run.step;
+    // Parameters change by rows: outside the graph, then back onto it.
+    let mut frozen = run.field.frozen();
+    let events = frozen.as_primitives_mut().map(|p| p.densify(step, &mut rng)).unwrap_or_default();
+    if !events.is_empty() {
+        run.follow(&events);
+        run.field = frozen.trainable();
+    }
+}
+
+/// A shift of each ray's samples, in `[0, 1)` of a step.
+pub(crate) fn jitter(n: usize, seed: u64, step: u32) -> Vec<f32> {
+    let mut rng = Rng::at(seed, "jitter", u64::from(step));
+    (0..n).map(|_| rng.uniform()).collect()
+}
+
+/// `rgb + (1 − alpha) · backdrop` of `pixels` `[n, 5]` with a backdrop for each, `[n, 3]`.
+pub(crate) fn fill(pixels: Tensor<2>, backdrop: &[f32]) -> Tensor<2> {
+    let n = pixels.dims()[0];
+    let device = pixels.device();
+    let clear = pixels.clone().slice([0..n, 3..4]).neg().add_scalar(1.0);
+    pixels.slice([0..n, 0..3]) + clear * tensor(backdrop.to_vec(), [n, 3], &device)
+}
+
+fn target_of(batch: &RayBatch, backdrop: &[f32]) -> Vec<f32> {
+    let each = batch.colours.iter().zip(backdrop).enumerate();
+    each.map(|(i, (c, b))| c * batch.alphas[i / 3] + b * (1.0 - batch.alphas[i / 3])).collect()
+}
+
+fn ray_loss(pixels: Tensor<2>, batch: &RayBatch, backdrop: Vec<f32>, loss: Loss) -> Tensor<1> {
+    let device = pixels.device();
+    let target = tensor(target_of(batch, &backdrop), [batch.len(), 3], &device);
+    difference(fill(pixels, &backdrop), target, loss)
+}
+
+fn picture_loss(
+    frame: &Frame,
+    target: Tensor<2>,
+    photo: &Photo,
+    backdrop: [f32; 3],
+    loss: Loss,
+    ssim_share: f32,
+) -> Tensor<1> {
+    let mut picture = over(frame.pixels.clone(), backdrop);
+    if let Some(mask) = &photo.mask {
+        let device = picture.device();
+        let keep: Vec<f32> = mask.iter().map(|&m| f32::from(u8::from(m != 0))).collect();
+        let keep = tensor(keep, [mask.len(), 1], &device);
+        // Where the mask says ignore, the picture is taken to be right.
+        picture = picture * keep.clone() + target.clone() * keep.neg().add_scalar(1.0);
+    }
+    let plain = difference(picture.clone(), target.clone(), loss);
+    if ssim_share == 0.0 {
+        return plain;
+    }
+    let likeness = ssim(picture, target, frame.width, frame.height).reshape([1]);
+    plain * (1.0 - ssim_share) + likeness.neg().add_scalar(1.0) * ssim_share
+}
+
+/// Starting points from a sparse reconstruction, each as wide as the distance to its neighbours.
+fn seeds_of(data: &Dataset) -> Vec<Seed> {
+    let positions: Vec<[f32; 3]> = data.points.iter().map(|p| p.position).collect();
+    let spacing = crate::neighbours::spacing(&positions);
+    data.points
+        .iter()
+        .zip(spacing)
+        .map(|(p, scale)| Seed { position: p.position, rgb: p.colour.map(|c| f32::from(c) / 255.0), scale, opacity: 0.1 })
+        .collect()
+}
+
+impl Task for Train {
+    fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
+        if self.run.is_over() {
+            return Ok(ControlFlow::Break(Outcome { steps: self.run.step, psnr: self.probe(), notes: Vec::new() }));
+        }
+        let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };
+        let every = (self.run.of / PROBES).max(1);
+        let measured = self.run.step.is_multiple_of(every).then(|| self.probe()).flatten();
+        self.psnr = measured.or(self.psnr);
+        Ok(ControlFlow::Continue(Progress {
+            stage: "photos".into(),
+            step: self.run.step,
+            of: self.run.of,
+            loss: loss.unwrap_or(f32::NAN),
+            psnr: measured,
+            note: self.run.note.take(),
+        }))
+    }
+
+    fn current(&self) -> AnyField {
+        self.run.current()
+    }
+
+    fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
+        self.run.save(path, &self.work, Value::Null)
+    }
+
+    fn kind_of_work(&self) -> &'static str {
+        "training"
+    }
+}

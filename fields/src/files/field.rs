@@ -1,0 +1,201 @@
+//! A field as one `.safetensors` file.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::archive::{self, Archive};
+use crate::error::{Error, Result};
+use crate::field::{Scene, tensor, values};
+use crate::registry::{AnyField, FieldConfig, Kind};
+
+/// The version of the file format that this program writes.
+pub const VERSION: u32 = 1;
+
+/// How a field came about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// The program: `"retort 0.1.0"`.
+    pub made_by: String,
+    /// From what, in words: `"trained from lego_200"`.
+    pub from: String,
+    /// Training steps.
+    pub steps: u32,
+    /// Seconds that they took.
+    pub seconds: f32,
+    /// The seed.
+    pub seed: u64,
+    /// The preset by name.
+    pub preset: String,
+    /// The background that photos with alpha were compared over, sRGB.
+    pub background: Option<[f32; 3]>,
+}
+
+/// What a file says of itself, without its values.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its configuration.
+    pub config: FieldConfig,
+    /// Its frame and extent.
+    pub scene: Scene,
+    /// Number of trained values.
+    pub params: u64,
+    /// Tensors and their shapes.
+    pub tensors: Vec<(String, [usize; 2])>,
+    /// Size of the file.
+    pub bytes: u64,
+    /// How it came about.
+    pub provenance: Provenance,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    config: FieldConfig,
+    scene: Scene,
+    #[serde(default)]
+    provenance: Provenance,
+}
+
+fn document(json: &serde_json::Value) -> Result<Document> {
+    let version = json.get("version").and_then(serde_json::Value::as_u64);
+    match version {
+        Some(v) if v == u64::from(VERSION) => {}
+        Some(v) if v > u64::from(VERSION) => {
+            return Err(Error::new(format!("written by a newer Retort (format {v})")).remedy("update Retort"));
+        }
+        _ => return Err(Error::new("not a field of Retort").remedy("give a field that Retort wrote")),
+    }
+    // Scene and configuration are read strictly: an unknown key is a value that would be silently ignored.
+    let document: Document = serde_json::from_value(json.clone())
+        .map_err(|e| Error::new(format!("its description is not understood: {e}")).remedy("was it edited by hand?"))?;
+    check_scene(&document.scene)?;
+    Ok(document)
+}
+
+fn check_scene(scene: &Scene) -> Result<()> {
+    let finite = scene.bounds.min.is_finite() && scene.bounds.max.is_finite();
+    let [near, far] = scene.near_far;
+    if !finite || !(scene.bounds.max - scene.bounds.min).cmpgt(glam::Vec3::ZERO).all() {
+        return Err(Error::new("scene.bounds is not a box").remedy("the file is damaged"));
+    }
+    if !(near > 0.0 && far > near && far.is_finite() && scene.extent > 0.0 && scene.extent.is_finite()) {
+        return Err(Error::new("scene.near_far or scene.extent is out of range").remedy("the file is damaged"));
+    }
+    Ok(())
+}
+
+/// Puts a field into an archive: its parameters under their names, its other state under `extra.…`.
+///
+/// # Errors
+/// When the description cannot be written.
+pub fn write_into(archive: &mut Archive, field: &AnyField, provenance: &Provenance, full: bool) -> Result<()> {
+    let document =
+        Document { version: VERSION, config: field.config(), scene: field.scene().clone(), provenance: provenance.clone() };
+    let json = serde_json::to_value(&document).map_err(|e| Error::new(e.to_string()))?;
+    match (&mut archive.json, json) {
+        (serde_json::Value::Object(old), serde_json::Value::Object(new)) => old.extend(new),
+        (slot, new) => *slot = new,
+    }
+    for param in field.frozen().params() {
+        let shape = param.tensor.dims();
+        archive.tensors.push((param.name.to_string(), shape, values(param.tensor.clone())));
+    }
+    for (name, bytes) in field.extras(full) {
+        archive.bytes.push((format!("extra.{name}"), bytes));
+    }
+    Ok(())
+}
+
+/// Saves a field, all or nothing; returns the size of the file.
+///
+/// # Errors
+/// When the place cannot be written.
+pub fn save(field: &AnyField, provenance: &Provenance, path: &Path) -> Result<u64> {
+    let mut archive = Archive::default();
+    write_into(&mut archive, field, provenance, false).map_err(|e| e.file(path))?;
+    archive.write(path)
+}
+
+/// Loads a field.
+///
+/// # Errors
+/// When the file is missing, cut short, not ours, of the wrong shapes, or holds values that are not finite.
+pub fn load(path: &Path, device: &Device) -> Result<(AnyField, Provenance)> {
+    let summary = peek(path)?;
+    drop(summary);
+    let mut archive = Archive::read(path)?;
+    from_archive(&mut archive, device).map_err(|e| e.file(path))
+}
+
+/// Loads a field that is in memory.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<(AnyField, Provenance)> {
+    from_archive(&mut Archive::from_bytes(bytes)?, device)
+}
+
+/// Takes a field out of an archive; tensors of other names stay.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_archive(archive: &mut Archive, device: &Device) -> Result<(AnyField, Provenance)> {
+    let Document { config, scene, provenance, .. } = document(&archive.json)?;
+    let shapes: Vec<_> = archive.tensors.iter().map(|(name, shape, _)| (name.clone(), *shape)).collect();
+    check_shapes(&config, &shapes)?;
+    let mut tensors = Vec::new();
+    for (name, _) in config.shapes()? {
+        let (shape, data) = archive.take(name)?;
+        if let Some(at) = data.iter().position(|v| !v.is_finite()) {
+            let what = format!("tensor \"{name}\" holds {} at {at}", data[at]);
+            return Err(Error::new(what).remedy("it comes from a run that diverged: train or convert again"));
+        }
+        tensors.push(tensor(data, shape, device));
+    }
+    let mut field = config.build(&scene, tensors)?;
+    for (name, bytes) in &archive.bytes {
+        if let Some(name) = name.strip_prefix("extra.") {
+            field.set_extra(name, bytes)?;
+        }
+    }
+    Ok((field, provenance))
+}
+
+/// Whether the tensors are those of the configuration; rows are free where it says 0, but all the same.
+fn check_shapes(config: &FieldConfig, tensors: &[(String, [usize; 2])]) -> Result<()> {
+    let mut free = None;
+    for (name, [rows, columns]) in config.shapes()? {
+        let found = tensors.iter().find(|(n, _)| n == name).map(|(_, shape)| *shape);
+        let found = found
+            .ok_or_else(|| Error::new(format!("tensor \"{name}\" is missing")).remedy("the file is incomplete"))?;
+        let rows = if rows > 0 { rows } else { *free.get_or_insert(found[0]) };
+        if found != [rows, columns] || rows == 0 {
+            let what = format!("tensor \"{name}\" is [{}, {}], not [{rows}, {columns}]", found[0], found[1]);
+            return Err(Error::new(what).remedy("the file is damaged, or its description was edited"));
+        }
+    }
+    Ok(())
+}
+
+/// What a file says of itself; reads its header alone.
+///
+/// # Errors
+/// When the file is missing, cut short, not ours, or its tensors have the wrong shapes.
+pub fn peek(path: &Path) -> Result<Summary> {
+    let header = archive::header(path)?;
+    let read = || {
+        let Document { config, scene, provenance, .. } = document(&header.json)?;
+        check_shapes(&config, &header.tensors)?;
+        let names = config.shapes()?;
+        let tensors: Vec<_> =
+            header.tensors.iter().filter(|(n, _)| names.iter().any(|(m, _)| m == n)).cloned().collect();
+        let params = tensors.iter().map(|(_, [r, c])| (r * c) as u64).sum();
+        Ok(Summary { kind: config.kind(), config, scene, params, tensors, bytes: header.file_bytes, provenance })
+    };
+    read().map_err(|e: Error| e.file(path))
+}

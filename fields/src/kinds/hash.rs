@@ -1,0 +1,156 @@
+//! A multi-resolution hash grid (Müller et al., "Instant Neural Graphics Primitives", 2022), split as in progressive
+//! volume distillation (Fang et al. 2023).
+//!
+//! Block 1: `[log σ, latent] = sigma_net(encode(x))`; block 2: `rgb = sigmoid(colour_net([latent, SH₄(d)]))`.
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::field::{Param, ParamMut, Scene, tensor};
+use crate::ops;
+use crate::ops::hash_encode::spec::HashSpec;
+use crate::ops::mlp::spec::MlpSpec;
+use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
+use crate::parts::network;
+use crate::rng::Rng;
+
+/// The shape of a hash field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashConfig {
+    /// Number of grids, coarse to fine.
+    pub levels: usize,
+    /// Values per grid point: 1, 2, 4 or 8.
+    pub features: usize,
+    /// Binary logarithm of the largest number of entries in a grid.
+    pub log2_table_size: u32,
+    /// Resolution of the coarsest grid.
+    pub base_resolution: u32,
+    /// Resolution of the finest grid.
+    pub finest_resolution: u32,
+    /// Hidden widths of the density network.
+    pub sigma_hidden: Vec<usize>,
+    /// What every volume has.
+    pub volume: VolumeConfig,
+}
+
+/// A hash field.
+#[derive(Clone, Debug)]
+pub struct Hash {
+    /// Its shape.
+    pub config: HashConfig,
+    core: VolumeCore,
+    hash_spec: HashSpec,
+    sigma_spec: MlpSpec,
+    /// The grids, `[entries, features]`.
+    table: Tensor<2>,
+    /// The density network, `[1, parameters]`.
+    sigma_net: Tensor<2>,
+    /// The colour network, `[1, parameters]`.
+    colour_net: Tensor<2>,
+}
+
+impl HashConfig {
+    fn check(&self) -> Result<()> {
+        let bad = |name: &str, want: &str| Err(Error::new(format!("field.{name} is out of range")).remedy(want));
+        if !(1..=32).contains(&self.levels) {
+            return bad("levels", "use 1 to 32");
+        }
+        if ![1, 2, 4, 8].contains(&self.features) {
+            return bad("features", "use 1, 2, 4 or 8");
+        }
+        if !(8..=24).contains(&self.log2_table_size) {
+            return bad("log2_table_size", "use 8 to 24");
+        }
+        if !(2..=1024).contains(&self.base_resolution) {
+            return bad("base_resolution", "use 2 to 1024");
+        }
+        if !(self.base_resolution..=65_536).contains(&self.finest_resolution) {
+            return bad("finest_resolution", "use base_resolution to 65536");
+        }
+        if self.sigma_hidden.len() > 8 || self.sigma_hidden.iter().any(|&w| !(1..=1024).contains(&w)) {
+            return bad("sigma_hidden", "use at most 8 widths from 1 to 1024");
+        }
+        self.volume.check()
+    }
+}
+
+impl Hash {
+    fn specs(config: &HashConfig) -> Result<(HashSpec, MlpSpec, MlpSpec)> {
+        config.check()?;
+        let hash_spec = HashSpec::new(
+            config.levels,
+            config.features,
+            config.log2_table_size,
+            config.base_resolution,
+            config.finest_resolution,
+        )?;
+        let sigma_spec = network::plain(hash_spec.out_dim(), &config.sigma_hidden, 1 + config.volume.latent);
+        Ok((hash_spec, sigma_spec, config.volume.colour_spec()))
+    }
+
+    /// Names and shapes of the parameters.
+    ///
+    /// # Errors
+    /// When a value of the configuration is out of its range.
+    pub fn shapes(config: &HashConfig) -> Result<Vec<(&'static str, [usize; 2])>> {
+        let (hash, sigma, colour) = Self::specs(config)?;
+        Ok(vec![
+            ("table", [hash.entries(), config.features]),
+            ("sigma_net", [1, sigma.param_count()]),
+            ("colour_net", [1, colour.param_count()]),
+        ])
+    }
+
+    /// First values of the parameters: grid values uniform in ±1e-4 (Müller et al. 2022), networks by Glorot.
+    ///
+    /// # Errors
+    /// When a value of the configuration is out of its range.
+    pub fn draw(config: &HashConfig, _scene: &Scene, seed: u64, device: &Device) -> Result<Vec<Tensor<2>>> {
+        let (hash, sigma, colour) = Self::specs(config)?;
+        let mut rng = Rng::new(seed, "hash table");
+        let values = (0..hash.param_count()).map(|_| rng.range(-1e-4, 1e-4)).collect();
+        let mut rng = Rng::new(seed, "hash networks");
+        Ok(vec![
+            tensor(values, [hash.entries(), config.features], device),
+            network::init(&sigma, &mut rng, device),
+            network::init(&colour, &mut rng, device),
+        ])
+    }
+
+    /// A field with these parameters, of the shapes that [`Hash::shapes`] gives.
+    ///
+    /// # Errors
+    /// When a value of the configuration is out of its range.
+    pub fn build(config: &HashConfig, scene: &Scene, tensors: Vec<Tensor<2>>) -> Result<Self> {
+        let (hash_spec, sigma_spec, _) = Self::specs(config)?;
+        let [table, sigma_net, colour_net] = crate::registry::exactly(tensors)?;
+        let core = VolumeCore::new(&config.volume, scene)?;
+        Ok(Self { config: config.clone(), core, hash_spec, sigma_spec, table, sigma_net, colour_net })
+    }
+
+    /// `[n, 3]` warped positions to `[n, 1 + latent]`.
+    fn density(&self, x: Tensor<2>) -> Tensor<2> {
+        let encoded = ops::hash_encode::hash_encode(self.core.unit(x), self.table.clone(), &self.hash_spec);
+        ops::mlp::mlp(encoded, self.sigma_net.clone(), &self.sigma_spec)
+    }
+
+    fn named_params(&self) -> Vec<Param<'_>> {
+        vec![
+            Param { name: "table", group: "table", tensor: &self.table },
+            Param { name: "sigma_net", group: "network", tensor: &self.sigma_net },
+            Param { name: "colour_net", group: "network", tensor: &self.colour_net },
+        ]
+    }
+
+    fn named_params_mut(&mut self) -> Vec<ParamMut<'_>> {
+        vec![
+            ParamMut { name: "table", group: "table", tensor: &mut self.table },
+            ParamMut { name: "sigma_net", group: "network", tensor: &mut self.sigma_net },
+            ParamMut { name: "colour_net", group: "network", tensor: &mut self.colour_net },
+        ]
+    }
+}
+
+volume_field!(Hash);

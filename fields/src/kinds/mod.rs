@@ -1,0 +1,5 @@
+//! The representations, a file each: configuration, parameters, block 1 and block 2.
+
+pub mod gaussians;
+pub mod hash;
+pub mod mlp;

@@ -1,0 +1,36 @@
+//! SSIM on tensors.
+
+use burn::tensor::Tensor;
+
+use super::{forward, forward_backward};
+use crate::ops::kernel::{Kernel, Memo, apply2};
+
+#[derive(Debug)]
+struct Ssim {
+    width: usize,
+    height: usize,
+}
+
+impl Kernel for Ssim {
+    fn output_shape(&self, _inputs: &[[usize; 2]]) -> [usize; 2] {
+        [1, 1]
+    }
+
+    fn forward(&self, inputs: &[&[f32]], output: &mut [f32]) -> Memo {
+        output[0] = forward(inputs[0], inputs[1], self.width, self.height);
+        None
+    }
+
+    fn backward(&self, inputs: &[&[f32]], _memo: &Memo, grad: &[f32], grads: &mut [Option<Vec<f32>>]) {
+        assert!(grads[1].is_none(), "SSIM is differentiated in its first picture only");
+        if let Some(result) = &mut grads[0] {
+            forward_backward(inputs[0], inputs[1], self.width, self.height, result);
+            result.iter_mut().for_each(|g| *g *= grad[0]);
+        }
+    }
+}
+
+/// The mean SSIM of `picture` against `target`, both `[h·w, 3]`, as `[1, 1]`; differentiable in `picture`.
+pub fn ssim(picture: Tensor<2>, target: Tensor<2>, width: u32, height: u32) -> Tensor<2> {
+    apply2(picture, target, Ssim { width: width as usize, height: height as usize })
+}

@@ -1,0 +1,11 @@
+//! What several representations share: encodings, the occupancy grid, the warp of unbounded scenes.
+
+pub mod contraction;
+pub mod core;
+pub mod fast_math;
+pub mod frequency;
+pub mod network;
+pub mod occupancy;
+pub mod packed;
+pub mod sh;
+pub mod trunc_exp;

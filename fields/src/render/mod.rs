@@ -1,0 +1,3 @@
+//! Differentiable pictures.
+
+pub mod volume;
