@@ -76,8 +76,9 @@ fn check_folder(folder: &Path) -> Result<()> {
         return Err(Error::new(what).file(folder).remedy("create it, or choose another place with -o"));
     }
     // Permissions, read-only disks and quotas are all told by trying; the file has no name where the system allows it.
-    tempfile::tempfile_in(folder).map(drop).map_err(|e| {
-        Error::io(folder, &e).remedy("choose another place with -o")
+    let tried = tempfile::tempfile_in(folder);
+    tried.map(drop).map_err(|e| {
+        Error::new(format!("no file can be written here: {e}")).file(folder).remedy("choose another place with -o")
     })
 }
 

@@ -31,7 +31,7 @@ use crate::task::{Outcome, Progress, Task};
 use crate::train::{densify, fill, jitter};
 use crate::views;
 
-/// Views on which student and teacher are compared while the work goes on, and their height in pixels.
+/// Views on which student and teacher are compared while the work goes on, and their height in pixels for volumes.
 const PROBE_VIEWS: u64 = 2;
 const PROBE_SIZE: u32 = 64;
 /// Times that they are compared in a run.
@@ -74,8 +74,10 @@ impl Convert {
     pub fn new(teacher: &AnyField, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
         let teacher = teacher.frozen();
         let config = preset.convert.clone();
-        let probes = probe_views(&teacher, options.seed)?;
         let mut student = preset.field.init(teacher.scene(), options.seed, device)?;
+        // Primitives are drawn for a size of pixel and look wrong in another; volumes do not care, and cost more.
+        let size = if student.as_primitives().is_some() { config.view_size } else { PROBE_SIZE };
+        let probes = probe_views(&teacher, options.seed, size)?;
         let stages = stages_for(&teacher, &student, &config)?;
         let mut gallery = Gallery::new(config.views, config.view_size, options.seed);
         inherit(&teacher, &mut student)?;
@@ -217,11 +219,11 @@ fn stages_for(teacher: &AnyField, student: &AnyField, config: &ConvertConfig) ->
 }
 
 /// Views that are not learned from, with the teacher's pictures of them over white.
-fn probe_views(teacher: &AnyField, seed: u64) -> Result<Vec<(Camera, Vec<f32>)>> {
+fn probe_views(teacher: &AnyField, seed: u64, size: u32) -> Result<Vec<(Camera, Vec<f32>)>> {
     let mut most = 0.0_f32;
     let probes: Vec<_> = (0..PROBE_VIEWS)
         .map(|i| {
-            let camera = views::draw(teacher.scene(), seed ^ 0x5EED, i, PROBE_SIZE);
+            let camera = views::draw(teacher.scene(), seed ^ 0x5EED, i, size);
             let frame = teacher.render(&camera, &RenderOptions::default());
             most = values(frame.pixels.clone()).chunks_exact(5).map(|p| p[3]).fold(most, f32::max);
             (camera, frame.rgb_over([1.0; 3]))

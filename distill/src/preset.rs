@@ -98,6 +98,8 @@ pub struct TrainConfig {
     pub steps: u32,
     /// Rays in a batch (volumes).
     pub rays: usize,
+    /// The most samples in a batch, about: while the occupancy grid is full, there are fewer rays (volumes).
+    pub samples: usize,
     /// How colours are compared.
     pub loss: Loss,
     /// What photos with alpha are compared over.

@@ -21,8 +21,8 @@ use crate::preset::Optimise;
 const KEEP_EVERY: u32 = 100;
 /// Returns after which a run is given up.
 const MAX_RETURNS: u32 = 5;
-/// Share of the time limit after which the number of steps is settled from the measured speed.
-const SETTLE_AT: f32 = 0.1;
+/// Steps between two estimates of how many steps fit into a time limit.
+const ESTIMATE_EVERY: u32 = 25;
 
 /// How long and from which seed.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,8 @@ pub struct RunOptions {
     pub seed: u64,
     /// Steps, where other than the preset's.
     pub steps: Option<u32>,
-    /// The time that the run should take. The number of steps is settled from the speed of its first tenth, so that
-    /// schedules reach their end.
+    /// The time that the run should take. The number of steps follows from the measured speed again and again, so that
+    /// schedules reach their end; a run with a time limit is therefore not repeatable bit for bit.
     pub time: Option<Duration>,
 }
 
@@ -52,8 +52,11 @@ pub struct Run {
     seed: u64,
     returns: u32,
     limit: Option<Duration>,
-    settled: bool,
+    /// Seconds of earlier sittings.
+    before: f32,
     started: Instant,
+    /// Step and second of the last estimate.
+    mark: (u32, f32),
     good: Option<Box<Good>>,
 }
 
@@ -71,7 +74,7 @@ struct Counters {
     of: u32,
     seed: u64,
     returns: u32,
-    settled: bool,
+    seconds: f32,
     work: String,
 }
 
@@ -92,9 +95,10 @@ impl Run {
             ema,
             seed: options.seed,
             returns: 0,
-            limit: options.time,
-            settled: options.time.is_none() || options.steps.is_some(),
+            limit: options.time.filter(|_| options.steps.is_none()),
+            before: 0.0,
             started: Instant::now(),
+            mark: (0, 0.0),
             good: None,
         })
     }
@@ -177,12 +181,21 @@ impl Run {
     }
 
     fn settle(&mut self) {
-        let Some(limit) = self.limit.filter(|_| !self.settled) else { return };
-        let used = self.started.elapsed().as_secs_f32() / limit.as_secs_f32();
-        if used >= SETTLE_AT && self.step >= 10 {
-            self.of = (self.step as f32 / used).ceil().max(self.step as f32 + 1.0) as u32;
-            self.settled = true;
+        let Some(limit) = self.limit else { return };
+        let used = self.seconds();
+        if used >= limit.as_secs_f32() {
+            self.of = self.step;
+        } else if self.step.is_multiple_of(ESTIMATE_EVERY) && self.step > self.mark.0 {
+            // The speed of late, not of the slow start.
+            let speed = (self.step - self.mark.0) as f32 / (used - self.mark.1).max(1e-3);
+            self.of = self.step + ((limit.as_secs_f32() - used) * speed).ceil().max(1.0) as u32;
+            self.mark = (self.step, used);
         }
+    }
+
+    /// Seconds that the run has taken, earlier sittings included.
+    pub fn seconds(&self) -> f32 {
+        self.before + self.started.elapsed().as_secs_f32()
     }
 
     /// Keeps a copy to go back to, if every value of it is a number.
@@ -231,7 +244,7 @@ impl Run {
             of: self.of,
             seed: self.seed,
             returns: self.returns,
-            settled: self.settled,
+            seconds: self.seconds(),
             work: work.to_string(),
         };
         let counters = serde_json::to_value(counters).map_err(|e| Error::new(e.to_string()))?;
@@ -288,7 +301,8 @@ impl Run {
         self.of = counters.of;
         self.seed = counters.seed;
         self.returns = counters.returns;
-        self.settled = counters.settled;
+        self.before = counters.seconds;
+        self.mark = (counters.step, counters.seconds);
         Ok(json.get_mut("extra").map(Value::take).unwrap_or_default())
     }
 }

@@ -15,7 +15,7 @@ use retort_fields::ops::ssim::ssim;
 use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::loss::difference;
 use crate::preset::{Background, Loss, Preset, TrainConfig};
@@ -26,6 +26,8 @@ use crate::task::{Outcome, Progress, Task};
 const PROBE_RAYS: usize = 8192;
 /// Progress is measured this many times in a run.
 const PROBES: u32 = 20;
+/// A batch is not smaller than this, however full the grid.
+const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
 const STOP: f32 = 1e-4;
 
@@ -39,6 +41,8 @@ pub struct Train {
     psnr: Option<f32>,
     work: String,
     sees_alpha: bool,
+    /// Samples that a ray had in the last step; a full grid has a hundred times those of a trained one.
+    per_ray: f32,
 }
 
 impl Train {
@@ -64,7 +68,8 @@ impl Train {
         let sees_alpha = train.iter().any(|p| p.has_alpha());
         let name = data.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let work = format!("train {} on {name}", preset.field.kind());
-        Ok(Self { data, flat, config: preset.train.clone(), run, psnr: None, work, sees_alpha })
+        let per_ray = field.as_volume().map_or(1.0, |v| v.march_spec().most_samples());
+        Ok(Self { data, flat, config: preset.train.clone(), run, psnr: None, work, sees_alpha, per_ray })
     }
 
     /// Training that goes on from a checkpoint.
@@ -79,7 +84,10 @@ impl Train {
         device: &Device,
     ) -> Result<Self> {
         let mut train = Self::new(data, preset, options, device)?;
-        train.run.restore(path, &train.work)?;
+        let extra = train.run.restore(path, &train.work)?;
+        if let Some(per_ray) = extra.get("per_ray").and_then(Value::as_f64) {
+            train.per_ray = per_ray as f32;
+        }
         Ok(train)
     }
 
@@ -90,11 +98,15 @@ impl Train {
     fn volume_step(&mut self) -> Result<Option<f32>> {
         let (seed, step) = (self.run.seed(), self.run.step);
         self.refresh_occupancy(seed, step);
-        let batch = draw_rays(&self.photos(Split::Train), self.config.rays, seed, u64::from(step));
+        // As many rays as the preset asks for, unless the grid is still so full that they would take minutes.
+        let affordable = (self.config.samples as f32 / self.per_ray.max(1.0)) as usize;
+        let rays = affordable.clamp(LEAST_RAYS.min(self.config.rays), self.config.rays);
+        let batch = draw_rays(&self.photos(Split::Train), rays, seed, u64::from(step));
         let backdrop = self.backdrops(batch.len(), seed, step);
         let Some(volume) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
         let jitter = jitter(batch.len(), seed, step);
         let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
+        self.per_ray = picture.samples.t.len() as f32 / rays as f32;
         let loss = ray_loss(picture.pixels, &batch, backdrop, self.config.loss);
         self.run.descend(loss, |_| 1.0, |_, _| ())
     }
@@ -269,7 +281,7 @@ impl Task for Train {
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
-        self.run.save(path, &self.work, Value::Null)
+        self.run.save(path, &self.work, json!({ "per_ray": self.per_ray }))
     }
 
     fn kind_of_work(&self) -> &'static str {

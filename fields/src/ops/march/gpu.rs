@@ -17,6 +17,9 @@ use crate::ops::kernel::CubeTensor;
 use crate::parts::occupancy::{LEVELS, Occupancy};
 use glam::Vec3;
 
+/// Rays that one march takes: nine numbers of each have to fit into 128 MiB, which every device binds.
+pub const MOST_RAYS: usize = (128 << 20) / (9 * size_of::<f32>());
+
 /// The bits of an occupancy grid on a device, all levels of its pyramid after one another.
 #[derive(Clone, Debug)]
 pub struct DeviceGrid {
@@ -99,7 +102,7 @@ fn plan(
 /// `on_device` are the bits of `grid`. The arrays are `[r, 3]`, `[r, 3]` and `[r]`, as there.
 ///
 /// # Panics
-/// If their lengths disagree.
+/// If their lengths disagree, or there are more rays than one buffer takes, [`MOST_RAYS`].
 #[expect(clippy::too_many_arguments, reason = "three arrays per ray, as on the CPU")]
 pub fn march(
     device: &CubeDevice,
@@ -113,6 +116,7 @@ pub fn march(
 ) -> DeviceSamples {
     let rays = jitter.len();
     assert_eq!((origins.len(), directions.len()), (3 * rays, 3 * rays), "origins and directions are [r, 3]");
+    assert!(rays <= MOST_RAYS, "{rays} rays at once, more than {MOST_RAYS}");
     let client = device.client();
     let edges = spec.edges();
     let (numbers, steps) = plan((origins, directions, jitter), grid, spec, &edges);

@@ -87,6 +87,12 @@ impl MarchSpec {
         Ok(())
     }
 
+    /// About how many samples a ray has where nothing is empty.
+    pub fn most_samples(&self) -> f32 {
+        let path = self.bounds.size().length().min(self.far - self.near);
+        (path / self.step).min(self.max_samples_per_ray as f32)
+    }
+
     /// How positions are warped.
     #[inline(always)]
     pub fn contraction(&self) -> Contraction {

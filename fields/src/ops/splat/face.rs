@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex};
 use burn::tensor::Tensor;
 
 use super::{Saved, SplatGradsMut, SplatParams, SplatSpec, backward_into, forward};
-use crate::ops::kernel::{Kernel, Memo, apply7};
+use crate::ops::kernel::{GpuKernel, Kernel, Memo, apply7};
 
 /// Radii `[n]` in pixels of the last picture, handed out beside it.
-type Radii = Arc<Mutex<Arc<Vec<f32>>>>;
+pub(super) type Radii = Arc<Mutex<Arc<Vec<f32>>>>;
 
 #[derive(Debug)]
-struct Splat {
-    spec: SplatSpec,
-    radii: Radii,
+pub(super) struct Splat {
+    pub(super) spec: SplatSpec,
+    pub(super) radii: Radii,
 }
 
 fn params<'a>(inputs: &[&'a [f32]]) -> SplatParams<'a> {
@@ -55,6 +55,10 @@ impl Kernel for Splat {
             mean2d: next(),
         };
         backward_into(&self.spec, &params(inputs), saved, grad, out);
+    }
+
+    fn gpu(&self) -> Option<&dyn GpuKernel> {
+        Some(self)
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod bin;
 mod face;
+mod gpu;
 mod project;
 mod raster;
 pub mod reference;

@@ -66,6 +66,14 @@ impl Camera {
             rest_width: spec.rest_width(),
         }
     }
+
+    /// Its numbers for a device: rotation, translation, eye, focal lengths, centre, size, bounds, near plane; 26 in all.
+    pub fn flat(&self) -> Vec<f32> {
+        let Self { rotation, translation, eye, focal, centre, size, low, high, near, .. } = self;
+        let pairs = [focal, centre, size, low, high];
+        let numbers = rotation.iter().flatten().chain(translation).chain(eye).chain(pairs.into_iter().flatten());
+        numbers.chain([near]).copied().collect()
+    }
 }
 
 /// A Gaussian on the picture: one cache line.

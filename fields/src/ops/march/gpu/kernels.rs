@@ -32,24 +32,23 @@ fn warp(unbounded: bool, x: f32, y: f32, z: f32) -> f32 {
     factor
 }
 
-/// The level of the largest empty block around a cell, or -1 if the cell is occupied.
+/// How many levels of the grid are empty around a cell: 0 if it is occupied.
 #[cube]
-fn emptiness(options: &[u32], bits: &[u32], log2: u32, x: u32, y: u32, z: u32) -> i32 {
-    let mut level = -1i32;
-    let mut go = true;
-    while go {
-        let next = u32::cast_from(level + 1);
-        let shift = log2 - next;
-        let index = (x >> next) | ((y >> next) << shift) | ((z >> next) << (2 * shift));
-        let word = bits[(options[5 + next as usize] + index / 32) as usize];
-        if (word >> (index % 32)) & 1 == 1 {
-            go = false;
-        } else {
-            level += 1;
-            go = level < 3;
+fn emptiness(options: &[u32], bits: &[u32], log2: u32, x: u32, y: u32, z: u32) -> u32 {
+    let mut levels = 0u32;
+    let mut empty = 1u32;
+    #[unroll]
+    for l in 0..4u32 {
+        if empty == 1 {
+            let shift = log2 - l;
+            let index = (x >> l) | ((y >> l) << shift) | ((z >> l) << (2 * shift));
+            empty = 1 - ((bits[(options[5 + l as usize] + index / 32) as usize] >> (index % 32)) & 1);
+            if empty == 1 {
+                levels += 1;
+            }
         }
     }
-    level
+    levels
 }
 
 /// The cell of a coordinate in the grid, upper face included.
@@ -134,8 +133,8 @@ pub fn walk(
             let cx = cell_of(px, log2);
             let cy = cell_of(py, log2);
             let cz = cell_of(pz, log2);
-            let level = emptiness(options, bits, log2, cx, cy, cz);
-            if level < 0 {
+            let levels = emptiness(options, bits, log2, cx, cy, cz);
+            if levels == 0 {
                 if comptime!(write) {
                     let to = (row + kept) as usize;
                     position[to * 3] = wx * factor;
@@ -149,7 +148,7 @@ pub fn walk(
                 }
                 kept += 1;
             } else if !unbounded && !ladder {
-                let l = u32::cast_from(level);
+                let l = levels - 1;
                 let side = 1u32 << l;
                 let ex = leaves((cx >> l) << l, side, ox, dx, place[0], place[3], margin);
                 let ey = leaves((cy >> l) << l, side, oy, dy, place[1], place[4], margin);
