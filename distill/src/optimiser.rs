@@ -1,6 +1,6 @@
 //! Adam over the parameters of any field, with a learning rate for each group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Gradients, Tensor};
 use retort_fields::error::{Error, Result};
@@ -26,13 +26,19 @@ impl Optimiser {
     /// For a field.
     ///
     /// # Errors
-    /// When a parameter group of the field has no rate.
+    /// When a parameter group of the field has no rate, or a rate belongs to no group.
     pub fn new(config: &Optimise, field: &AnyField) -> Result<Self> {
         for param in field.params() {
             if !config.rates.contains_key(param.group) {
                 return Err(Error::new(format!("preset: optimise.rates has no rate for \"{}\"", param.group))
                     .remedy("add it, 0 keeps the parameter as it is"));
             }
+        }
+        let groups: BTreeSet<_> = field.params().iter().map(|param| param.group).collect();
+        if let Some(unknown) = config.rates.keys().find(|group| !groups.contains(group.as_str())) {
+            let known: Vec<_> = groups.into_iter().collect();
+            return Err(Error::new(format!("preset: optimise.rates.{unknown} is the rate of nothing"))
+                .remedy(format!("a field of {} has {}", field.kind(), known.join(", "))));
         }
         Ok(Self { config: config.clone(), moments: BTreeMap::new(), t: 0, brake: 1.0 })
     }

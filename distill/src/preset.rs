@@ -76,6 +76,24 @@ pub struct Optimise {
     pub rates: BTreeMap<String, Schedule>,
 }
 
+impl Optimise {
+    fn check(&self) -> Result<()> {
+        let bad = |what: &str, remedy: &str| Err(Error::new(format!("preset: {what} is out of range")).remedy(remedy));
+        let adam = &self.adam;
+        if !(0.0..1.0).contains(&adam.beta1) || !(0.0..1.0).contains(&adam.beta2) {
+            return bad("adam.beta1 or adam.beta2", "use 0 to below 1");
+        }
+        // Without eps, a parameter that never had a gradient would become 0 / 0.
+        if !(adam.eps > 0.0 && adam.eps.is_finite() && (0.0..1.0).contains(&adam.weight_decay)) {
+            return bad("adam.eps or adam.weight_decay", "use eps > 0, and a decay from 0 to below 1");
+        }
+        match self.rates.iter().find(|(_, schedule)| !schedule.is_sound()) {
+            Some((group, _)) => bad(&format!("the rate of {group}"), "use a number or rising points"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The occupancy grid during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +183,14 @@ pub struct Stage {
     /// Rays in a batch, where other than the preset's.
     #[serde(default)]
     pub rays: Option<usize>,
+}
+
+impl Stage {
+    /// Whether weights and rays can be used.
+    fn is_sound(&self) -> bool {
+        let weights = [self.latent, self.sigma, self.rgb, self.pixel, self.alpha];
+        weights.iter().all(|w| *w >= 0.0 && w.is_finite()) && self.rays.is_none_or(|rays| (1..=1 << 20).contains(&rays))
+    }
 }
 
 /// Being taught by another field.
@@ -271,11 +297,17 @@ impl Preset {
         if c.stages.is_empty() || c.stages.iter().any(|s| !(s.share > 0.0 && s.share.is_finite())) {
             return bad("convert.stages", "use at least one stage, each with a positive share");
         }
-        let rates = t.optimise.rates.iter().chain(&c.optimise.rates);
-        match rates.into_iter().find(|(_, schedule)| !schedule.is_sound()) {
-            Some((group, _)) => bad(&format!("the rate of {group}"), "use a number or rising points"),
-            None => Ok(()),
+        if c.stages.iter().any(|s| !s.is_sound()) {
+            return bad("convert.stages", "use weights of 0 or more, and 1 to 1048576 rays");
         }
+        if !(0.0..=1.0).contains(&t.ssim) || !(0.0..=1.0).contains(&c.ssim) {
+            return bad("ssim", "use 0 to 1");
+        }
+        if c.seeds > 20_000_000 || !(0.0..1.0).contains(&c.least_light) {
+            let remedy = "use at most 20000000 seeds, and light from 0 to below 1";
+            return bad("convert.seeds or convert.least_light", remedy);
+        }
+        [&t.optimise, &c.optimise].into_iter().try_for_each(Optimise::check)
     }
 }
 

@@ -15,7 +15,7 @@ use retort_fields::parts::{network, occupancy::Occupancy};
 use retort_fields::rng::Rng;
 use retort_shaders::Aabb;
 
-use common::{Bench, dot, uniform};
+use common::{Bench, uniform};
 
 const POINTS: usize = 65_536;
 
@@ -193,4 +193,9 @@ fn adam_steps(bench: &Bench) {
     spec.skip_zero_grad = true;
     grad.iter_mut().enumerate().for_each(|(i, g)| *g = if i % 1024 < 64 { *g } else { 0.0 });
     bench.run("adam_12m_sparse", COUNT, None, || step(&grad, &spec), |()| 0.0);
+}
+
+/// `Σ aᵢ bᵢ` in double precision.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }

@@ -243,11 +243,11 @@ fn small(kind: &str) -> &'static str {
         }
         "mlp" => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
-             --set field.width=16 --set field.volume.occupancy_resolution=16"
+             --set field.width=16 --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
         }
         _ => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
-             --set field.log2_table_size=10 --set field.volume.occupancy_resolution=16"
+             --set field.log2_table_size=10 --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
         }
     }
 }

@@ -12,7 +12,7 @@ use retort_fields::data::{Dataset, Split, procedural};
 use retort_fields::field::{RenderOptions, Scene, tensor, values};
 use retort_fields::registry::{AnyField, Kind};
 use retort_fields::rng::Rng;
-use retort_shaders::Camera;
+use retort_shaders::{Aabb, Camera};
 
 /// The device that these tests compute on.
 ///
@@ -41,7 +41,8 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
         ("train.occupancy.every", "8"),
         ("convert.rays", "256"),
     ];
-    const BOTH: &[(&str, &str)] = &[("train.steps", "60"), ("convert.steps", "60"), ("convert.views", "12"), ("convert.view_size", "24")];
+    const BOTH: &[(&str, &str)] =
+        &[("train.steps", "60"), ("convert.steps", "60"), ("convert.views", "12"), ("convert.view_size", "24")];
     let own: &[(&str, &str)] = match kind {
         Kind::Hash => &[
             ("field.levels", "4"),
@@ -91,21 +92,30 @@ pub fn camera(size: u32, index: usize) -> Camera {
     procedural::cameras(size, 8, 5, "looks").swap_remove(index)
 }
 
+/// The frame of the procedural scene, or the same cameras around a scene without end.
+pub fn tiny_scene(unbounded: bool) -> Scene {
+    let scene = Scene::from(&*tiny_dataset());
+    if !unbounded {
+        return scene;
+    }
+    Scene { bounds: Aabb::cube(2.0), unbounded, near_far: [0.1, 1000.0], ..scene }
+}
+
 /// A tiny field whose parameters are all away from their special first values: what `fast` draws, plus normal noise of
-/// standard deviation 0.2.
+/// standard deviation 0.2. Its densities are nowhere at the ends of their range.
 ///
 /// # Panics
 /// When the tiny preset is not sound.
-pub fn stirred(kind: Kind, seed: u64) -> AnyField {
-    let field = tiny_preset(kind, &[]).field.init(&Scene::from(&*tiny_dataset()), seed, &cpu()).expect("a sound preset");
+pub fn stirred(kind: Kind, scene: &Scene, seed: u64) -> AnyField {
+    let wide: &[_] = if kind == Kind::Gaussians { &[] } else { &[("field.volume.log_sigma_range", "[-20.0, 12.0]")] };
+    let mut field = tiny_preset(kind, wide).field.init(scene, seed, &cpu()).expect("a sound preset");
     let mut rng = Rng::new(seed, "stirring");
-    let mut copy = field.clone();
-    for param in copy.params_mut() {
+    for param in field.params_mut() {
         let shape = param.tensor.dims();
         let moved = values(param.tensor.clone()).into_iter().map(|v| v + 0.2 * rng.normal()).collect();
         *param.tensor = tensor(moved, shape, &cpu());
     }
-    copy
+    field
 }
 
 /// The picture of a field, `[h·w·5]`: premultiplied colour, alpha, depth.
@@ -196,7 +206,8 @@ pub fn psnr_on(field: &AnyField, data: &Dataset, split: Split) -> f32 {
 /// Mean PSNR in dB between two fields over white, on views that neither was taught from.
 pub fn psnr_between(a: &AnyField, b: &AnyField) -> f32 {
     let views = [1, 4, 6].map(|i| camera(24, i));
-    let drawn = |field: &AnyField, view: &Camera| field.frozen().render(view, &RenderOptions::default()).rgb_over([1.0; 3]);
+    let drawn =
+        |field: &AnyField, view: &Camera| field.frozen().render(view, &RenderOptions::default()).rgb_over([1.0; 3]);
     views.iter().map(|view| psnr(&drawn(a, view), &drawn(b, view))).sum::<f32>() / views.len() as f32
 }
 

@@ -17,7 +17,7 @@ use crate::{interrupt, views};
 /// Pixels that are measured after training: 50 views of 200², or 7 of 960 × 540.
 const PIXELS: u64 = 4_000_000;
 /// Views on which a student is compared with its teacher, and their side in pixels.
-const TEACHER_VIEWS: (usize, u32) = (4, 200);
+const TEACHER_VIEWS: (usize, u32) = (4, 128);
 
 /// Loads posed photos and says what was left out.
 ///

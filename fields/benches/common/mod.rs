@@ -115,8 +115,3 @@ pub fn uniform(name: &str, n: usize, low: f32, high: f32) -> Vec<f32> {
     let mut rng = Rng::new(1, name);
     (0..n).map(|_| rng.range(low, high)).collect()
 }
-
-/// `Σ aᵢ bᵢ` in double precision.
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-}

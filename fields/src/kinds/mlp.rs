@@ -1,4 +1,4 @@
-//! A neural radiance field as one network (Mildenhall et al., "NeRF", 2020), in the two-block form that progressive
+//! A neural radiance field as one network (Mildenhall et al., `NeRF`, 2020), in the two-block form that progressive
 //! volume distillation gives it (Fang et al. 2023).
 //!
 //! Block 1: `[log σ, latent] = density_net(γ(x))`, where γ is the positional encoding

@@ -3,12 +3,14 @@
 //! Kernels index raw row-major buffers and start one thread per unit of work, in groups of [`UNITS`]. A device takes at
 //! most 65,535 groups along one axis, so a launch folds its groups into two. Nothing here needs subgroups or doubles.
 
-pub mod math;
-pub mod sh;
+pub(crate) mod math;
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "local arrays of a kernel are no values")]
+pub(crate) mod sh;
 
 use burn::tensor::{DType, Shape};
 use cubecl::client::Client;
-use cubecl::prelude::{BufferArg, CubeCount, CubeDim};
+use cubecl::features::AtomicUsage;
+use cubecl::prelude::{BufferArg, CubeCount, CubeDim, Scalar, Type};
 use cubecl::server::Handle;
 
 use crate::ops::kernel::CubeTensor;
@@ -34,6 +36,20 @@ pub fn group() -> CubeDim {
     CubeDim::new_1d(UNITS)
 }
 
+/// Whether the device adds to float32 values atomically, as the gradients of the hash table and of Gaussians do. Vulkan
+/// drivers do; OpenGL does not, and there a sum would silently stay zero.
+pub fn adds_floats(client: &Client) -> bool {
+    client.properties().atomic_type_usage(Type::atomic(f32::elem_type_native())).contains(AtomicUsage::Add)
+}
+
+/// Refuses a device on which [`adds_floats`] is false.
+///
+/// # Panics
+/// On such a device.
+pub fn require_float_atomics(client: &Client) {
+    assert!(adds_floats(client), "this graphics adapter has no float atomics: use a Vulkan or Metal one, or the CPU");
+}
+
 /// Device memory for a float32 tensor, not yet written, on the device of `like`.
 pub fn empty(like: &CubeTensor, shape: [usize; 2]) -> CubeTensor {
     let handle = like.client.empty(shape[0] * shape[1] * size_of::<f32>());
@@ -51,6 +67,7 @@ pub fn dims(tensor: &CubeTensor) -> [usize; 2] {
 }
 
 /// A tensor as a kernel's argument: all its elements.
+#[expect(unsafe_code, reason = "a kernel takes a buffer on the word of its caller")]
 pub fn arg(tensor: &CubeTensor) -> BufferArg {
     // SAFETY: the tensor's buffer holds at least as many elements as its shape says.
     unsafe { BufferArg::from_raw_parts(tensor.handle.clone(), tensor.meta.num_elements()) }
@@ -78,6 +95,7 @@ impl Buffer {
     }
 
     /// As a kernel's argument.
+    #[expect(unsafe_code, reason = "a kernel takes a buffer on the word of its caller")]
     pub fn arg(&self) -> BufferArg {
         // SAFETY: the buffer was made with this many elements.
         unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len) }

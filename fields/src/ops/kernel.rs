@@ -190,7 +190,6 @@ pub trait KernelOps: Backend {
         kernel: Arc<dyn Kernel>,
     ) -> FloatTensor<Self>;
     /// Applies a kernel to seven tensors.
-    #[expect(clippy::too_many_arguments, reason = "burn routes by arguments, not by slices")]
     fn kernel7(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -263,8 +262,8 @@ fn tracked<B: KernelBackend, C: CheckpointStrategy, const N: usize>(
     inputs: [FloatTensor<Autodiff<B, C>>; N],
     kernel: Arc<dyn Kernel>,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let nodes = inputs.each_ref().map(|input| input.node());
-    let inputs: Vec<_> = inputs.into_iter().map(|input| input.into_primitive()).collect();
+    let nodes = inputs.each_ref().map(<FloatTensor<Autodiff<B, C>>>::node);
+    let inputs: Vec<_> = inputs.into_iter().map(<FloatTensor<Autodiff<B, C>>>::into_primitive).collect();
     match KernelStep.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
             let (output, memo) = B::run(inputs.clone(), &*kernel);

@@ -18,16 +18,7 @@ impl GpuKernel for ClampInward {
         let x = &inputs[0];
         let n = x.meta.num_elements();
         let out = with_output(x, dims(x), |out| {
-            kernels::clamp::launch(
-                &x.client,
-                groups(n),
-                group(),
-                arg(x),
-                arg(out),
-                n as u32,
-                self.low,
-                self.high,
-            );
+            kernels::clamp::launch(&x.client, groups(n), group(), arg(x), arg(out), n as u32, self.low, self.high);
         });
         (out, None)
     }
@@ -70,7 +61,16 @@ impl GpuKernel for TruncExp {
         let result = wanted[0].then(|| {
             with_output(x, dims(x), |out| {
                 let client = &x.client;
-                kernels::exp_back::launch(client, groups(n), group(), arg(x), arg(&grad), arg(out), n as u32, TRUNCATION);
+                kernels::exp_back::launch(
+                    client,
+                    groups(n),
+                    group(),
+                    arg(x),
+                    arg(&grad),
+                    arg(out),
+                    n as u32,
+                    TRUNCATION,
+                );
             })
         });
         vec![result]
@@ -287,7 +287,9 @@ mod tests {
         let mut d = uniform(1, "d", n * 3, -1.0, 1.0);
         for row in d.chunks_exact_mut(3) {
             let length = row.iter().map(|v| v * v).sum::<f32>().sqrt();
-            row.iter_mut().for_each(|v| *v /= length);
+            for v in row {
+                *v /= length;
+            }
         }
         compare(&ShEncode, &[(&d, [n, 3])], 1e-5);
         compare(&FrequencyEncode { octaves: 10 }, &[(&d, [n, 3])], 1e-5);

@@ -3,6 +3,8 @@
 //! A kernel is a [`pulp::WithSimd`] whose `with_simd` is `#[inline(always)]`; [`Tier::run`] calls it from a function
 //! compiled for the tier, so that even plain loops in it become vector code of that width.
 
+#![expect(unsafe_code, reason = "prefetching and dispatch are unsafe instructions by nature")]
+
 use pulp::{Scalar128b, Simd, WithSimd};
 
 /// A level of vector instructions that this machine has.

@@ -7,7 +7,7 @@ use crate::field::tensor;
 use crate::ops::mlp::spec::{Activation, Layer, MlpSpec};
 use crate::rng::Rng;
 
-/// A plain stack without biases: `input → hidden… → output`, ReLU between, nothing after (tiny-cuda-nn's shape).
+/// A plain stack without biases: `input → hidden… → output`, a rectifier between, nothing after (as `tiny-cuda-nn` has it).
 pub fn plain(input: usize, hidden: &[usize], output: usize) -> MlpSpec {
     let relu =
         hidden.iter().map(|&out| Layer { out, bias: false, activation: Activation::Relu, concat_input: false });

@@ -64,6 +64,31 @@ impl Default for DensityConfig {
 }
 
 impl DensityConfig {
+    /// The name of a value that is out of its range, and what to use instead.
+    #[must_use]
+    pub fn mistake(&self) -> Option<(&'static str, &'static str)> {
+        let sizes = [
+            ("grad_threshold", self.grad_threshold),
+            ("percent_dense", self.percent_dense),
+            ("prune_screen", self.prune_screen),
+            ("prune_world", self.prune_world),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, value)| !(*value >= 0.0 && value.is_finite())) {
+            return Some((name, "use 0 or more"));
+        }
+        if !(1..=16).contains(&self.split_into) {
+            return Some(("split_into", "use 1 to 16"));
+        }
+        if !(self.split_shrink > 0.0 && self.split_shrink.is_finite()) {
+            return Some(("split_shrink", "use more than 0"));
+        }
+        if !(0.0..1.0).contains(&self.prune_opacity) {
+            return Some(("prune_opacity", "use 0 to below 1"));
+        }
+        let resets = self.opacity_reset_to > 0.0 && self.opacity_reset_to < 1.0;
+        (!resets).then_some(("opacity_reset_to", "use more than 0 and less than 1"))
+    }
+
     /// Whether gradients are gathered in `step` (counted from 1).
     #[must_use]
     pub fn gathers(&self, step: u32) -> bool {

@@ -72,6 +72,9 @@ impl GaussiansConfig {
         if !(1..=20_000_000).contains(&self.initial) {
             return bad("initial", "use 1 to 20000000");
         }
+        if let Some((name, want)) = self.density.mistake() {
+            return bad(&format!("density.{name}"), want);
+        }
         Ok(())
     }
 

@@ -28,11 +28,22 @@ fn on_cpu(tensor: &Tensor<2>) -> bool {
 /// One step of Adam (Kingma and Ba 2015; decoupled decay by Loshchilov and Hutter 2019) on `param` with gradient
 /// `grad`; `t` counts steps from 1. Returns the new parameter. None of the tensors may be on a gradient graph.
 pub fn step(param: Tensor<2>, grad: Tensor<2>, moments: &mut Moments, rate: f32, t: u32, spec: &AdamSpec) -> Tensor<2> {
-    if on_cpu(&param) { step_on_cpu(param, grad, moments, rate, t, spec) } else { step_by_ops(param, grad, moments, rate, t, spec) }
+    if on_cpu(&param) {
+        step_on_cpu(param, grad, moments, rate, t, spec)
+    } else {
+        step_by_ops(param, grad, moments, rate, t, spec)
+    }
 }
 
 /// The in-place form. A tensor that a snapshot shares is copied first by burn's copy-on-write.
-fn step_on_cpu(param: Tensor<2>, grad: Tensor<2>, moments: &mut Moments, rate: f32, t: u32, spec: &AdamSpec) -> Tensor<2> {
+fn step_on_cpu(
+    param: Tensor<2>,
+    grad: Tensor<2>,
+    moments: &mut Moments,
+    rate: f32,
+    t: u32,
+    spec: &AdamSpec,
+) -> Tensor<2> {
     let device = param.device();
     let empty = || Tensor::<2>::zeros([1, 1], &device);
     let take = |tensor: Tensor<2>| tensor.try_into_primitive::<Flex>().expect("checked to be on the CPU");
@@ -56,7 +67,14 @@ fn step_on_cpu(param: Tensor<2>, grad: Tensor<2>, moments: &mut Moments, rate: f
 }
 
 /// The same by stock tensor operations, on any device.
-pub fn step_by_ops(param: Tensor<2>, grad: Tensor<2>, moments: &mut Moments, rate: f32, t: u32, spec: &AdamSpec) -> Tensor<2> {
+pub fn step_by_ops(
+    param: Tensor<2>,
+    grad: Tensor<2>,
+    moments: &mut Moments,
+    rate: f32,
+    t: u32,
+    spec: &AdamSpec,
+) -> Tensor<2> {
     let touched = spec.skip_zero_grad.then(|| grad.clone().not_equal_elem(0.0).float());
     let blend = |old: Tensor<2>, new: Tensor<2>| match &touched {
         Some(mask) => old.clone() + (new - old) * mask.clone(),

@@ -84,6 +84,7 @@ impl GpuKernel for Composite {
     }
 }
 
+#[allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN has to go on, and devices have no `partial_cmp`")]
 mod kernels {
     use cubecl::prelude::*;
 

@@ -1,13 +1,13 @@
 //! The hash encoding on wgpu.
 //!
 //! Forward: one thread per point and level, points fastest, so that neighbours share a level's part of the table.
-//! Backward to the table: the same threads, with float atomics (the adapter must have them: Vulkan and Metal do, GL
-//! does not); threads whose gradient is zero do nothing. Backward to the points: one thread per point over all levels,
+//! Backward to the table: the same threads, with float atomics (an adapter without them, such as OpenGL's, is
+//! refused); threads whose gradient is zero do nothing. Backward to the points: one thread per point over all levels,
 //! without atomics. Sums of atomics have no fixed order, so gradients repeat to rounding only.
 
 use super::face::HashEncode;
 use super::spec::HashSpec;
-use crate::ops::gpu::{Buffer, arg, dims, empty, group, groups, zeros};
+use crate::ops::gpu::{Buffer, arg, dims, empty, group, groups, require_float_atomics, zeros};
 use crate::ops::kernel::{CubeTensor, GpuKernel, Memo};
 
 /// `scale [levels]` and `[levels, 4]`: resolution, first entry, entries, and whether the level is hashed.
@@ -72,6 +72,7 @@ impl GpuKernel for HashEncode {
             out
         });
         let to_table = wanted[1].then(|| {
+            require_float_atomics(&x.client);
             let out = zeros(x, dims(table));
             if n > 0 {
                 kernels::to_table::launch(
@@ -94,6 +95,7 @@ impl GpuKernel for HashEncode {
     }
 }
 
+#[allow(clippy::manual_range_contains, reason = "devices have no ranges")]
 mod kernels {
     use cubecl::prelude::*;
 

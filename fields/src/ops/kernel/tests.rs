@@ -1,8 +1,9 @@
 //! The face itself, on a kernel whose gradient is known: `out = (x · y, summed over columns) · factor`.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
 
 use super::{Kernel, Memo, apply1, apply2};
+use crate::ops::pointwise::clamp_inward;
 
 /// The scaled dot product of the rows of two inputs; keeps its output as a memo.
 #[derive(Debug)]
@@ -116,4 +117,33 @@ fn strided_inputs_are_laid_out_first() {
     let grads = apply2(x.clone().transpose(), y, Dot { factor: 1.0 }).sum().backward();
     let expect: Vec<f32> = (0..6).map(|i| Y[i % 2 * 3 + i / 2]).collect();
     assert_eq!(values(x.grad(&grads).expect("tracked")), expect);
+}
+
+/// On the host form, as this kernel has no other: read, computed and uploaded.
+#[test]
+fn forward_and_gradients_on_a_gpu() {
+    crate::ops::gpu::testing::device();
+    let device = Device::wgpu(DeviceKind::DefaultDevice).autodiff();
+    let x = tensor(&X, [2, 3], &device).require_grad();
+    let y = tensor(&Y, [2, 3], &device);
+    let out = apply2(x.clone(), y.clone(), Dot { factor: 2.0 });
+    assert_eq!(values(out.clone()), [9.0, 6.0]);
+    let grads = out.backward();
+    assert_eq!(values(x.grad(&grads).expect("tracked")), Y.map(|y| 2.0 * y));
+    assert!(y.grad(&grads).is_none());
+}
+
+/// A kernel with a GPU form, through the same door as the fields use.
+#[test]
+fn the_gpu_form_takes_part_in_automatic_differentiation() {
+    crate::ops::gpu::testing::device();
+    let run = |device: &Device| {
+        let x = tensor(&X, [2, 3], device).require_grad();
+        let out = clamp_inward(x.clone(), 2.5, 4.5);
+        let grads = out.clone().backward();
+        (values(out), values(x.grad(&grads).expect("tracked")))
+    };
+    let (out, grad) = run(&Device::wgpu(DeviceKind::DefaultDevice).autodiff());
+    assert_eq!((out.clone(), grad), run(&Device::flex().autodiff()));
+    assert_eq!(out, [2.5, 2.5, 3.0, 4.0, 4.5, 4.5]);
 }

@@ -190,15 +190,8 @@ impl Pass<'_> {
             }
             if l > 0 || to_x.is_some() {
                 // A concatenated input gets its gradient even where nobody wants it: it is a few columns of a tile.
-                let spare;
-                let to_x = match to_x {
-                    Some(to_x) => to_x,
-                    None => {
-                        spare = empty(self.x, dims(self.x));
-                        &spare
-                    }
-                };
-                above = self.to_input(l, &delta, to_x);
+                let to_x = to_x.cloned().unwrap_or_else(|| empty(self.x, dims(self.x)));
+                above = self.to_input(l, &delta, &to_x);
             }
         }
     }

@@ -13,9 +13,14 @@ use super::bin::{Grid, TILE, bin, depth_order};
 use super::face::Splat as SplatKernel;
 use super::project::{Camera, Splat, SplatSums};
 use super::raster::CHANNELS;
-use crate::ops::gpu::{Buffer, arg, dims, empty, group, groups, zeros};
+use crate::ops::gpu::{Buffer, arg, dims, empty, group, groups, require_float_atomics, zeros};
 use crate::ops::kernel::{CubeTensor, GpuKernel, Memo};
 
+#[allow(
+    clippy::too_many_lines,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "a kernel is one chain of formulas; local arrays are no values"
+)]
 mod projection;
 mod tiles;
 
@@ -129,6 +134,7 @@ impl SplatKernel {
     /// The sums of every Gaussian over all pixels, `[n, 10]` in the order of [`SplatSums`].
     fn sums(&self, on: &OnDevice, grad: &CubeTensor) -> CubeTensor {
         let window = self.spec.drawn();
+        require_float_atomics(&grad.client);
         let sums = zeros(grad, [dims(&on.splats)[0], SplatSums::WIDTH]);
         let (count, dim) = self.tile_launch();
         tiles::sums::launch(

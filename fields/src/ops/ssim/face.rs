@@ -25,7 +25,9 @@ impl Kernel for Ssim {
         assert!(grads[1].is_none(), "SSIM is differentiated in its first picture only");
         if let Some(result) = &mut grads[0] {
             forward_backward(inputs[0], inputs[1], self.width, self.height, result);
-            result.iter_mut().for_each(|g| *g *= grad[0]);
+            for g in result.iter_mut() {
+                *g *= grad[0];
+            }
         }
     }
 }

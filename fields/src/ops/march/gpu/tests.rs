@@ -41,7 +41,7 @@ fn check(resolution: u32, spec: &MarchSpec, n: usize, distance: f32, limit: Opti
     let expected = cpu::march(&origins, &directions, &jitter, &grid, spec, limit);
     let on = DeviceGrid::new(&device().client(), &grid);
     let found = march(&device(), &on, &origins, &directions, &jitter, &grid, spec, limit).to_host();
-    assert!(expected.t.len() > n / 2, "{} samples of {n} rays compare little", expected.t.len());
+    assert!(expected.t.len() > n / 4, "{} samples of {n} rays compare little", expected.t.len());
     let counts = |s: &Samples| s.ray_start.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>();
     let (theirs, ours) = (counts(&expected), counts(&found));
     let odd = theirs.iter().zip(&ours).filter(|(a, b)| a != b).count();
@@ -49,9 +49,8 @@ fn check(resolution: u32, spec: &MarchSpec, n: usize, distance: f32, limit: Opti
     for ray in (0..n).filter(|&ray| theirs[ray] == ours[ray]) {
         let rows = |s: &Samples| s.ray_start[ray] as usize..s.ray_start[ray + 1] as usize;
         let (a, b) = (rows(&expected), rows(&found));
-        let close = |x: &[f32], y: &[f32], w: usize| {
-            difference(&x[b.start * w..b.end * w], &y[a.start * w..a.end * w]) < 1e-5
-        };
+        let close =
+            |x: &[f32], y: &[f32], w: usize| difference(&x[b.start * w..b.end * w], &y[a.start * w..a.end * w]) < 1e-5;
         assert!(close(&found.t, &expected.t, 1), "t of ray {ray}");
         assert!(close(&found.dt, &expected.dt, 1), "dt of ray {ray}");
         assert!(close(&found.position, &expected.position, 3), "positions of ray {ray}");

@@ -39,14 +39,12 @@ fn equals_the_cpu_beyond_65_535_groups() {
 fn chunks_of_rows_change_nothing() {
     let (spec, n) = (mixed(), 500);
     let params = parameters(&spec);
-    let inputs =
-        [upload(&uniform(1, "x", n * 5, -1.0, 1.0), [n, 5]), upload(&params, [1, params.len()])];
+    let inputs = [upload(&uniform(1, "x", n * 5, -1.0, 1.0), [n, 5]), upload(&params, [1, params.len()])];
     let grad = upload(&uniform(3, "grad", n * 3, -1.0, 1.0), [n, 3]);
     let whole = download(forward(&spec, &inputs, n));
     assert_eq!(download(forward(&spec, &inputs, 192)), whole);
-    let run = |chunk| {
-        backward(&spec, &inputs, &grad, &[true, true], chunk).into_iter().map(|g| download(g.expect("wanted")))
-    };
+    let run =
+        |chunk| backward(&spec, &inputs, &grad, &[true, true], chunk).into_iter().map(|g| download(g.expect("wanted")));
     for (pieces, whole) in run(192).zip(run(n)) {
         assert_close("gradient", &pieces, &whole, 1e-5);
     }

@@ -3,6 +3,8 @@
 //! `camera` is rotation (0), translation (9), eye (12), focal lengths (15), centre (17), size (19), lower (21) and upper
 //! (23) bounds of the slopes, near plane (25).
 
+use std::f32::consts::LOG2_E;
+
 use cubecl::prelude::*;
 
 use crate::ops::gpu::sh::{basis, basis_gradient};
@@ -11,7 +13,6 @@ const BLUR: f32 = 0.3;
 const ALPHA_MIN: f32 = 0.003_921_569;
 /// log₂ of it.
 const FAINTEST: f32 = -7.994_353_3;
-const LOG2_E: f32 = 1.442_695;
 const FOLD: f32 = 0.849_321_8;
 const C0: f32 = 0.282_094_8;
 

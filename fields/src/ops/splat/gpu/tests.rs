@@ -45,7 +45,7 @@ fn kernel(spec: SplatSpec) -> SplatKernel {
 fn check(spec: SplatSpec, n: usize) {
     let values = gaussians(n, spec.rest_width());
     let inputs: Vec<(&[f32], [usize; 2])> = values.iter().map(|(v, shape)| (v.as_slice(), *shape)).collect();
-    compare(&kernel(spec), &inputs, 2e-4);
+    compare(&kernel(spec), &inputs, 3e-5);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! One group of 16 × 16 threads per tile, one thread per pixel; Gaussians are fetched together into shared memory.
 //! See [`crate::ops::splat::raster`] for the formulas.
 
+use std::f32::consts::LN_2;
+
 use cubecl::prelude::*;
 
 /// Threads of a tile along each side.
@@ -17,7 +19,6 @@ const SUMS: usize = 10;
 const FAINTEST: f32 = -7.994_353_3;
 const MOST: f32 = 0.99;
 const STOP: f32 = 1e-4;
-const LN_2: f32 = 0.693_147_2;
 
 /// Fetches the Gaussians `list[from..from + BATCH]`, as far as `end`.
 #[cube]
