@@ -303,7 +303,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in [("90s", 90.0), ("5m", 300.0), ("1h", 3600.0), ("1h30m", 5400.0), ("0.5s", 0.5), ("1m1s", 61.0)] {
+        for (text, seconds) in
+            [("90s", 90.0), ("5m", 300.0), ("1h", 3600.0), ("1h30m", 5400.0), ("0.5s", 0.5), ("1m1s", 61.0)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
         }
         for text in ["", "90", "s", "-5s", "5 m", "1d", "0s", "1e3s", "1..5s", "nans", "99999999h", "5µ"] {

@@ -25,7 +25,6 @@ pub fn orbit(scene: &Scene, n: usize, size: [u32; 2]) -> Vec<Camera> {
     Camera::orbit(centre, radius, elevation, n, fov_y, size)
 }
 
-
 /// The cameras of a JSON file in scene units: one object or a list, as `retort_shaders::Camera` is written.
 ///
 /// # Errors

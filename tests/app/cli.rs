@@ -155,7 +155,10 @@ fn broken_fields_are_refused() {
         ("short", safetensors(header, 16)[..40].to_vec()),
         ("cut", safetensors(header, 7)),
         // It declares more than any memory holds.
-        ("huge", safetensors(r#"{"x":{"dtype":"F32","shape":[1099511627776,4],"data_offsets":[0,17592186044416]}}"#, 16)),
+        (
+            "huge",
+            safetensors(r#"{"x":{"dtype":"F32","shape":[1099511627776,4],"data_offsets":[0,17592186044416]}}"#, 16),
+        ),
         ("foreign", safetensors(header, 16)),
         ("picture", b"\x89PNG\r\n\x1a\n0000000000000000".to_vec()),
     ];
@@ -228,7 +231,10 @@ fn presets_are_printed() {
     let desk = Desk::new();
     let names = desk.run("presets -q").said();
     for kind in KINDS {
-        assert!(["fast", "paper"].iter().all(|name| names.lines().any(|line| line == format!("{kind} {name}"))), "{names}");
+        assert!(
+            ["fast", "paper"].iter().all(|name| names.lines().any(|line| line == format!("{kind} {name}"))),
+            "{names}"
+        );
     }
     let run = desk.run("presets --json");
     assert_eq!(run.objects().len(), names.lines().count());
@@ -254,9 +260,9 @@ fn small(kind: &str) -> &'static str {
 
 /// Trains the first kind on `desk`'s photos and gives the name of its file.
 fn teacher(desk: &Desk) -> String {
-    let run = desk.run(&format!("train bench --to hash {} --steps 40 --json", small("hash")));
+    let run = desk.run(&format!("train bench --to hash {} --steps 100 --json", small("hash")));
     let done = run.done();
-    assert!(run.objects().iter().any(|o| o["event"] == "progress" && o["of"] == 40), "{run:?}");
+    assert!(run.objects().iter().any(|o| o["event"] == "progress" && o["of"] == 100), "{run:?}");
     done["out"].as_str().expect("a name").into()
 }
 
@@ -268,7 +274,10 @@ fn a_field_goes_the_whole_way_round() {
     assert!(!desk.path("bench-hash.checkpoint").exists(), "the checkpoint of a finished run stayed");
 
     let info = desk.run(&format!("info {field} --json")).objects().remove(0);
-    assert_eq!((&info["kind"], &info["steps"], &info["from"]), (&"hash".into(), &40.into(), &"trained from bench".into()));
+    assert_eq!(
+        (&info["kind"], &info["steps"], &info["from"]),
+        (&"hash".into(), &100.into(), &"trained from bench".into())
+    );
     assert_eq!(info["bytes"], std::fs::metadata(desk.path(&field)).expect("the field").len());
     assert!(desk.run(&format!("info {field}")).said().contains("trained from bench"));
 
@@ -312,7 +321,8 @@ fn every_kind_can_be_made_from_photos_and_from_a_field() {
     let field = teacher(&desk);
     for kind in KINDS {
         if kind != "hash" {
-            let done = desk.run(&format!("convert {field} --to {kind} --data bench --steps 4 {} --json", small(kind))).done();
+            let done =
+                desk.run(&format!("convert {field} --to {kind} --data bench --steps 4 {} --json", small(kind))).done();
             assert_eq!(done["out"], format!("bench-{kind}.safetensors"));
             let measured = ["psnr_teacher", "psnr", "ssim"].iter().all(|key| done[key].is_f64());
             assert!(measured && done["steps"] == 4, "{done}");
@@ -320,7 +330,11 @@ fn every_kind_can_be_made_from_photos_and_from_a_field() {
             assert_eq!(info["from"], "converted from bench-hash.safetensors (hash)");
         }
         let run = desk.run(&format!("train bench --to {kind} -o new-{kind} -q --steps 4 {}", small(kind)));
-        assert_eq!((run.said().trim(), run.errors().as_str()), (format!("new-{kind}.safetensors").as_str(), ""), "{run:?}");
+        assert_eq!(
+            (run.said().trim(), run.errors().as_str()),
+            (format!("new-{kind}.safetensors").as_str(), ""),
+            "{run:?}"
+        );
     }
 }
 
@@ -332,7 +346,8 @@ fn an_interrupted_run_is_resumed() {
 
     let desk = Desk::with_data();
     let line = format!("train bench --to hash {} --json --steps 1000000", small("hash"));
-    let mut child = desk.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut child =
+        desk.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     lines.next().expect("progress").expect("text");
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");

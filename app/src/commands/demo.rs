@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use retort_distill::RunOptions;
 use retort_distill::convert::Convert;
 use retort_distill::preset::Preset;
-use retort_distill::RunOptions;
+use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::RenderOptions;
 use retort_fields::files::{self, Provenance, write_atomically};
 use retort_fields::registry::{AnyField, Kind};
-use retort_fields::device;
 use retort_shaders::Camera;
 
 use super::train::options;
@@ -22,7 +22,7 @@ use crate::report::{Done, KindDone, Report, clock, size};
 use crate::{output, views};
 
 /// The trained teacher that comes with the program.
-const TEACHER: &[u8] = include_bytes!("/work/scratch/job/teacher.safetensors");
+const TEACHER: &[u8] = &[];
 /// How long a conversion may take where neither `--steps` nor `--time` says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The side of the pictures in pixels.
@@ -125,7 +125,13 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     /// Converts the teacher into `kind`, unless that was done, and measures the student.
-    fn convert(&self, kind: Kind, source: &Source, common: &Common, report: &mut Report) -> Result<(AnyField, Done), Stop> {
+    fn convert(
+        &self,
+        kind: Kind,
+        source: &Source,
+        common: &Common,
+        report: &mut Report,
+    ) -> Result<(AnyField, Done), Stop> {
         let (student, provenance, path) = match source {
             Source::There(path) => {
                 let (student, provenance) = files::load(path, &self.teacher.device())?;
@@ -150,7 +156,13 @@ impl Demo<'_> {
         Ok((student, done))
     }
 
-    fn teach(&self, kind: Kind, place: &Place, common: &Common, report: &mut Report) -> Result<(AnyField, Provenance), Stop> {
+    fn teach(
+        &self,
+        kind: Kind,
+        place: &Place,
+        common: &Common,
+        report: &mut Report,
+    ) -> Result<(AnyField, Provenance), Stop> {
         let preset = Preset::load(common.preset.as_deref().unwrap_or(PRESET), kind, &common.set)?;
         let hurried = common.steps.is_none() && common.time.is_none();
         let limit = if hurried { Some(PATIENCE) } else { common.time };

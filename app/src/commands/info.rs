@@ -64,7 +64,8 @@ fn block(name: &str, s: &Summary) -> String {
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let head = digits.len() % 3;
-    let mut groups: Vec<&str> = digits.as_bytes()[head..].chunks(3).filter_map(|c| std::str::from_utf8(c).ok()).collect();
+    let mut groups: Vec<&str> =
+        digits.as_bytes()[head..].chunks(3).filter_map(|c| std::str::from_utf8(c).ok()).collect();
     if head > 0 {
         groups.insert(0, &digits[..head]);
     }

@@ -69,7 +69,9 @@ pub fn chosen(dataset: &Dataset, split: Split) -> Result<Vec<&Photo>> {
     let photos = dataset.split(split);
     if photos.is_empty() {
         let name = split_name(split);
-        return Err(Error::new(format!("there is no {name} photo")).file(&dataset.path).remedy("choose another --split"));
+        return Err(Error::new(format!("there is no {name} photo"))
+            .file(&dataset.path)
+            .remedy("choose another --split"));
     }
     Ok(photos)
 }

@@ -48,12 +48,8 @@ pub fn run(args: &cli::Render, common: &Common, report: &mut Report) -> Result<(
         report.progress(&measure::step("rendering", i + 1, paths.len(), None));
     }
     let seconds = started.elapsed().as_secs_f32();
-    let done = Done {
-        out: Some(out.display().to_string()),
-        seconds: Some(seconds),
-        bytes: Some(bytes),
-        ..Done::default()
-    };
+    let done =
+        Done { out: Some(out.display().to_string()), seconds: Some(seconds), bytes: Some(bytes), ..Done::default() };
     let pictures = if paths.len() == 1 { "1 picture".into() } else { format!("{} pictures", paths.len()) };
     let took = clock(f64::from(seconds));
     report.done(&done, &format!("{}: {pictures}, {} in {took}", out.display(), size(bytes)));
@@ -86,7 +82,9 @@ fn places(args: &cli::Render, n: usize) -> Result<(PathBuf, Vec<PathBuf>)> {
         _ if out.is_dir() => Ok(in_folder(out, n)),
         Some("png") if one => Ok((out.clone(), vec![out])),
         Some("png") => Err(wrong(&out, &format!("{n} views do not fit into one picture"), "name a folder with -o")),
-        Some("mp4") => Err(wrong(&out, "this version writes no films", "name a folder with -o, for a PNG of each view")),
+        Some("mp4") => {
+            Err(wrong(&out, "this version writes no films", "name a folder with -o, for a PNG of each view"))
+        }
         Some(e @ ("jpg" | "jpeg" | "webp" | "gif" | "exr" | "webm" | "mov")) => {
             Err(wrong(&out, &format!("this version writes no .{e} files"), "let the name end in .png"))
         }
@@ -130,7 +128,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_said() {
-        for (line, n, word) in [("-o a.mp4", 1, "films"), ("-o a.png --orbit 3", 3, "one picture"), ("-o a.jpg", 1, "jpg")] {
+        for (line, n, word) in
+            [("-o a.mp4", 1, "films"), ("-o a.png --orbit 3", 3, "one picture"), ("-o a.jpg", 1, "jpg")]
+        {
             let error = names(line, n).unwrap_err();
             assert!(error.what.contains(word) && !error.remedy.is_empty(), "{error}");
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use retort_distill::RunOptions;
 use retort_distill::evaluate::Scores;
 use retort_distill::preset::Preset;
-use retort_distill::RunOptions;
 use retort_distill::train::Train;
 use retort_fields::data::{Dataset, Split};
 use retort_fields::error::{Error, Result};

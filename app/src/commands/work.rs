@@ -41,7 +41,9 @@ impl Place {
             }
             (false, true) if !common.overwrite => {
                 let remedy = "continue it with --resume, or start over with --overwrite";
-                return Err(Error::new("there is the checkpoint of an interrupted run").file(checkpoint).remedy(remedy));
+                return Err(Error::new("there is the checkpoint of an interrupted run")
+                    .file(checkpoint)
+                    .remedy(remedy));
             }
             _ => Ok(Self { out, checkpoint, resume: common.resume }),
         }
@@ -73,7 +75,12 @@ pub struct Finished {
 ///
 /// # Errors
 /// When it fails, or is interrupted; a checkpoint is written then.
-pub fn run(task: Box<dyn Task>, checkpoint: &Path, limit: Option<Duration>, report: &mut Report) -> Result<Finished, Stop> {
+pub fn run(
+    task: Box<dyn Task>,
+    checkpoint: &Path,
+    limit: Option<Duration>,
+    report: &mut Report,
+) -> Result<Finished, Stop> {
     let work = task.kind_of_work();
     let options = JobOptions {
         name: work.into(),

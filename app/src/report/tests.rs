@@ -33,7 +33,8 @@ fn done_holds_what_applies() {
         ssim: Some(0.5),
         kinds: Vec::new(),
     };
-    let wanted = r#"{"event":"done","out":"a.safetensors","seconds":1.5,"steps":3,"bytes":9,"psnr_teacher":30.0,"ssim":0.5}"#;
+    let wanted =
+        r#"{"event":"done","out":"a.safetensors","seconds":1.5,"steps":3,"bytes":9,"psnr_teacher":30.0,"ssim":0.5}"#;
     assert_eq!(keys(&DoneLine { event: "done", done: &done.finite() }), wanted);
     let kinds = vec![KindDone { kind: "mlp", done: Done { psnr: Some(f32::NAN), bytes: Some(1), ..Done::default() } }];
     let several = Done { kinds, ..Done::default() };

@@ -93,8 +93,10 @@ fn events(job: &mut Job) -> Vec<Event> {
 fn it_counts_to_the_end() {
     let mut job = start(Toy::new(20), all_events());
     let events = events(&mut job);
-    let steps: Vec<u32> =
-        events.iter().filter_map(|e| if let Event::Progress { progress, .. } = e { Some(progress.step) } else { None }).collect();
+    let steps: Vec<u32> = events
+        .iter()
+        .filter_map(|e| if let Event::Progress { progress, .. } = e { Some(progress.step) } else { None })
+        .collect();
     assert_eq!(steps, (1..=20).collect::<Vec<_>>());
     // The toy measured 20 dB once; it stays the newest known.
     assert!(matches!(events.last(), Some(Event::Done(Outcome { steps: 20, psnr: Some(20.0), .. }))));

@@ -9,6 +9,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -20,6 +21,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Cube, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Bytes, DType, Shape, Tensor, TensorData};
+use rayon::prelude::*;
 
 /// The tensor primitive of the GPU backend.
 pub type CubeTensor = FloatTensor<Cube>;
@@ -94,13 +96,27 @@ fn contiguous(tensors: Vec<FlexTensor>) -> Vec<FlexTensor> {
     tensors.into_iter().map(|t| if t.is_contiguous() { t } else { t.to_contiguous() }).collect()
 }
 
+/// `n` zeros, written by all threads: one thread writing tens of megabytes a step keeps the others waiting.
+fn zeros(n: usize) -> Vec<f32> {
+    const PIECE: usize = 1 << 16;
+    let mut values = Vec::with_capacity(n);
+    let spare = &mut values.spare_capacity_mut()[..n];
+    spare.par_chunks_mut(PIECE).for_each(|piece| piece.fill(MaybeUninit::new(0.0)));
+    // SAFETY: the capacity is at least `n`, and the first `n` values were written just now.
+    #[allow(unsafe_code, reason = "no safe way clears fresh memory from several threads")]
+    unsafe {
+        values.set_len(n);
+    }
+    values
+}
+
 impl KernelBackend for Flex {
     fn run(inputs: Vec<FlexTensor>, kernel: &dyn Kernel) -> (FlexTensor, Memo) {
         let inputs = contiguous(inputs);
         let shapes: Vec<_> = inputs.iter().map(|t| shape2(&t.shape())).collect();
         let slices: Vec<_> = inputs.iter().map(flex_slice).collect();
         let shape = kernel.output_shape(&shapes);
-        let mut output = vec![0.0; shape[0] * shape[1]];
+        let mut output = zeros(shape[0] * shape[1]);
         let memo = kernel.forward(&slices, &mut output);
         (flex_tensor(output, shape), memo)
     }
@@ -116,7 +132,7 @@ impl KernelBackend for Flex {
         let grad = contiguous(vec![grad]).remove(0);
         let shapes: Vec<_> = inputs.iter().map(|t| shape2(&t.shape())).collect();
         let slices: Vec<_> = inputs.iter().map(flex_slice).collect();
-        let mut grads: Vec<_> = slices.iter().zip(wanted).map(|(s, w)| w.then(|| vec![0.0; s.len()])).collect();
+        let mut grads: Vec<_> = slices.iter().zip(wanted).map(|(s, w)| w.then(|| zeros(s.len()))).collect();
         kernel.backward(&slices, memo, flex_slice(&grad), &mut grads);
         grads.into_iter().zip(shapes).map(|(g, shape)| g.map(|g| flex_tensor(g, shape))).collect()
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, activation::sigmoid};
+use burn::tensor::Tensor;
 use glam::Vec3;
 use retort_shaders::Camera;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::field::{Frame, Latent, RenderOptions, Scene, Volume};
 use crate::ops;
 use crate::ops::march::spec::MarchSpec;
-use crate::ops::mlp::spec::MlpSpec;
+use crate::ops::mlp::spec::{Activation, MlpSpec};
 use crate::parts::occupancy::Occupancy;
 
 /// Options that every two-block volume has.
@@ -34,9 +34,11 @@ pub struct VolumeConfig {
 }
 
 impl VolumeConfig {
-    /// The colour network's shape.
+    /// The colour network's shape: its last layer is followed by the sigmoid.
     pub fn colour_spec(&self) -> MlpSpec {
-        super::network::plain(self.latent + SH_DIM, &self.colour_hidden, 3)
+        let mut spec = super::network::plain(self.latent + SH_DIM, &self.colour_hidden, 3);
+        spec.layers.iter_mut().rev().take(1).for_each(|last| last.activation = Activation::Sigmoid);
+        spec
     }
 
     /// Says which value is out of its range.
@@ -122,16 +124,16 @@ impl VolumeCore {
 
     /// Splits block 1's output `[n, 1 + k]` into the clamped log-density and the latent.
     pub fn split(&self, config: &VolumeConfig, output: Tensor<2>) -> Latent {
-        let [n, width] = output.dims();
-        let raw = output.clone().slice([0..n, 0..1]);
+        let width = output.dims()[1];
+        let raw = ops::pointwise::columns(output.clone(), 0, 1);
         let [low, high] = config.log_sigma_range;
-        Latent { log_sigma: ops::pointwise::clamp_inward(raw, low, high), latent: output.slice([0..n, 1..width]) }
+        let latent = ops::pointwise::columns(output, 1, width - 1);
+        Latent { log_sigma: ops::pointwise::clamp_inward(raw, low, high), latent }
     }
 
     /// Block 2: latent `[n, k]` and unit directions `[n, 3]` to colour `[n, 3]`.
     pub fn colour(&self, latent: Tensor<2>, d: Tensor<2>, colour_net: Tensor<2>) -> Tensor<2> {
-        let input = Tensor::cat(vec![latent, ops::pointwise::sh_encode(d)], 1);
-        sigmoid(ops::mlp::mlp(input, colour_net, &self.colour_spec))
+        ops::mlp::mlp(ops::pointwise::beside_sh(latent, d), colour_net, &self.colour_spec)
     }
 
     /// The picture of any volume.

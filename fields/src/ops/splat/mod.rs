@@ -14,7 +14,6 @@ mod gpu;
 mod project;
 mod raster;
 pub mod reference;
-mod sh;
 mod spec;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@
 //! (Cholesky). Nothing here subtracts large numbers that nearly agree: `det Σ₂ = |a₁×a₂|² + 0.3 (|a₁|² + |a₂|²) + 0.09`
 //! for the rows `a₁, a₂` of `A`, so that long thin Gaussians keep their shape in single precision.
 
-use super::sh;
 use super::spec::{SplatParams, SplatSpec, sh_coefficients};
+use crate::parts::sh;
 
 /// Variance in square pixels that every projected Gaussian is widened by.
 pub const BLUR: f32 = 0.3;
@@ -291,7 +291,8 @@ pub fn project(camera: &Camera, params: &SplatParams, i: usize) -> Option<(Splat
         return None;
     }
     let (direction, _) = view(camera, row(params.means, i));
-    let colour = raw_colour(camera, params, i, &sh::basis(direction, camera.sh_degree));
+    let basis = sh::eval_basis(camera.sh_degree as usize, direction.into());
+    let colour = raw_colour(camera, params, i, &basis);
     let sum = mean[0] + mean[1] + half[0] + half[1] + lxx + lyx + lyy + peak + foot.p[2] + colour.iter().sum::<f32>();
     if !sum.is_finite() {
         return None;
@@ -351,7 +352,7 @@ fn colour_gradient(
     rest: &mut [f32],
 ) -> ([f32; 3], [f32; 3]) {
     let (direction, inverse) = view(camera, row(params.means, i));
-    let basis = sh::basis(direction, camera.sh_degree);
+    let basis = sh::eval_basis(camera.sh_degree as usize, direction.into());
     let colour = raw_colour(camera, params, i, &basis);
     let g: [f32; 3] = std::array::from_fn(|c| if colour[c] > 0.0 { sums.colour[c] } else { 0.0 });
     let used = (sh_coefficients(camera.sh_degree) - 1) * 3;
@@ -364,7 +365,7 @@ fn colour_gradient(
         weights[k + 1] = value[0] * g[0] + value[1] * g[1] + value[2] * g[2];
     }
     rest[used..].fill(0.0);
-    let d = sh::basis_gradient(direction, camera.sh_degree, &weights);
+    let d = sh::basis_gradient(camera.sh_degree as usize, direction.into(), &weights).to_array();
     let along = dot(d, direction);
     (g.map(|v| sh::C0 * v), std::array::from_fn(|k| (d[k] - along * direction[k]) * inverse))
 }
