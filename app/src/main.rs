@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod interrupt;
+mod memory;
 mod output;
 mod pictures;
 mod report;
@@ -19,6 +20,7 @@ use crate::commands::Stop;
 use crate::report::Report;
 
 fn main() -> ExitCode {
+    memory::keep_large_buffers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),

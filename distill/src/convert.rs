@@ -21,7 +21,7 @@ use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use retort_shaders::Camera;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gallery::Gallery;
 use crate::loss::{difference, weighted};
@@ -75,9 +75,7 @@ impl Convert {
         let teacher = teacher.frozen();
         let config = preset.convert.clone();
         let mut student = preset.field.init(teacher.scene(), options.seed, device)?;
-        // Primitives are drawn for a size of pixel and look wrong in another; volumes do not care, and cost more.
-        let size = if student.as_primitives().is_some() { config.view_size } else { PROBE_SIZE };
-        let probes = probe_views(&teacher, options.seed, size)?;
+        let probes = probe_views(&teacher, options.seed, probe_size(&student, &config))?;
         let stages = stages_for(&teacher, &student, &config)?;
         let mut gallery = Gallery::new(config.views, config.view_size, options.seed);
         inherit(&teacher, &mut student)?;
@@ -104,8 +102,28 @@ impl Convert {
         device: &Device,
     ) -> Result<Self> {
         let mut convert = Self::new(teacher, preset, options, device)?;
-        convert.run.restore(path, &convert.work)?;
+        let extra = convert.run.restore(path, &convert.work)?;
+        if extra.get("teacher").and_then(Value::as_str) != Some(&convert.fingerprint()) {
+            return Err(Error::new("the checkpoint is of a conversion of another field")
+                .file(path)
+                .remedy("give the field of the first run, or start again without --resume"));
+        }
+        let seed = convert.run.first_seed();
+        if seed != options.seed {
+            // The views belong to the seed of the first run.
+            convert.gallery = Gallery::new(convert.config.views, convert.config.view_size, seed);
+            let size = convert.probes.first().map_or(PROBE_SIZE, |(camera, _)| camera.height);
+            convert.probes = probe_views(&convert.teacher, seed, size)?;
+        }
         Ok(convert)
+    }
+
+    /// A number that tells teachers apart, in hexadecimal: FNV-1a (Fowler, Noll, Vo 1991) over the words of their values.
+    fn fingerprint(&self) -> String {
+        let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x100_0000_01B3);
+        let params = self.teacher.params();
+        let hash = params.iter().fold(0xCBF2_9CE4_8422_2325, |h, p| values(p.tensor.clone()).iter().fold(h, mix));
+        format!("{hash:016x}")
     }
 
     /// The stage that the run is in.
@@ -216,6 +234,11 @@ fn stages_for(teacher: &AnyField, student: &AnyField, config: &ConvertConfig) ->
             .remedy("add a stage with level = \"image\" to convert.stages"));
     }
     Ok(stages)
+}
+
+/// Primitives are drawn for a size of pixel and look wrong in another; volumes do not care, and cost more.
+fn probe_size(student: &AnyField, config: &ConvertConfig) -> u32 {
+    if student.as_primitives().is_some() { config.view_size } else { PROBE_SIZE }
 }
 
 /// Views that are not learned from, with the teacher's pictures of them over white.
@@ -430,7 +453,7 @@ fn volume_loss(
 
 impl Task for Convert {
     fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
-        if self.run.is_over() {
+        if self.run.is_over()? {
             let psnr = Some(self.probe());
             return Ok(ControlFlow::Break(Outcome { steps: self.run.step, psnr, notes: Vec::new() }));
         }
@@ -454,7 +477,8 @@ impl Task for Convert {
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
-        self.run.save(path, &self.work, Value::Null)
+        let teacher = self.fingerprint();
+        self.run.save(path, &self.work, json!({ "teacher": teacher }))
     }
 
     fn kind_of_work(&self) -> &'static str {

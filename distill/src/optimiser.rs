@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{DensityEvent, RowPlan, tensor, values};
 use retort_fields::files::archive::Archive;
@@ -108,18 +108,29 @@ impl Optimiser {
                 continue;
             }
             let device = param.tensor.device().without_autodiff();
-            let mut read = |name: &str| {
-                let (shape, data) = archive.take(name)?;
-                if shape != param.tensor.dims() {
-                    return Err(Error::new(format!("\"{name}\" does not fit its parameter")).remedy("start again"));
-                }
-                Ok(tensor(data, shape, &device))
-            };
+            let mut read = |name: &str| take_state(archive, name, param.tensor.dims(), &device);
             let moments = Moments { m: read(&names[0])?, v: read(&names[1])? };
             self.moments.insert(param.name, moments);
         }
         Ok(())
     }
+}
+
+/// Takes a tensor of the run's state out of a checkpoint: of the shape of its parameter, and without NaN. (The square of
+/// a gradient may well have been infinite.)
+///
+/// # Errors
+/// When it is missing or something else.
+pub fn take_state(archive: &mut Archive, name: &str, shape: [usize; 2], device: &Device) -> Result<Tensor<2>> {
+    let (found, data) = archive.take(name)?;
+    let remedy = "the checkpoint is damaged: start again without --resume";
+    if found != shape {
+        return Err(Error::new(format!("tensor \"{name}\" is {found:?}, not {shape:?}")).remedy(remedy));
+    }
+    if let Some(at) = data.iter().position(|v| v.is_nan()) {
+        return Err(Error::new(format!("tensor \"{name}\" holds NaN at {at}")).remedy(remedy));
+    }
+    Ok(tensor(data, shape, device))
 }
 
 fn take_rows(moment: &Tensor<2>, plan: &RowPlan) -> Tensor<2> {

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use retort_fields::error::{Error, Result};
+use retort_fields::field::{DensityEvent, tensor, values};
 use retort_fields::files::archive::Archive;
 use retort_fields::files::{Provenance, from_archive, write_into};
 use retort_fields::ops::adam;
 use retort_fields::registry::{AnyField, detached_inner};
-use retort_fields::field::{tensor, values};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::optimiser::Optimiser;
+use crate::optimiser::{Optimiser, take_state};
 use crate::preset::Optimise;
 
 /// Steps between two copies that the guard can go back to.
@@ -108,9 +108,27 @@ impl Run {
         (self.step as f32 / self.of as f32).min(1.0)
     }
 
-    /// Whether the last step is done.
-    pub fn is_over(&self) -> bool {
-        self.step >= self.of
+    /// Whether the last step is done and left numbers only; a run that ended in something else goes back and on.
+    ///
+    /// # Errors
+    /// When the run diverges again and again.
+    pub fn is_over(&mut self) -> Result<bool> {
+        if self.step < self.of {
+            return Ok(false);
+        }
+        self.mend()?;
+        Ok(self.step >= self.of)
+    }
+
+    /// Goes back to the last good state if a parameter is not a number. A loss need not tell: Gaussians without a place
+    /// are not drawn.
+    fn mend(&mut self) -> Result<()> {
+        if self.is_sound() { Ok(()) } else { self.go_back("a parameter") }
+    }
+
+    /// The seed that the run began with, in its first sitting.
+    pub fn first_seed(&self) -> u64 {
+        self.seed
     }
 
     /// The seed of this step's random choices; another one after each return, so that the same batch does not lead
@@ -147,11 +165,14 @@ impl Run {
         mut after: impl FnMut(&mut AnyField, &mut burn::tensor::Gradients),
     ) -> Result<Option<f32>> {
         if self.step.is_multiple_of(KEEP_EVERY) {
+            if !self.is_sound() {
+                return self.go_back("a parameter").map(|()| None);
+            }
             self.keep();
         }
         let value = loss.clone().inner().into_scalar::<f32>();
         if !value.is_finite() {
-            return self.go_back().map(|()| None);
+            return self.go_back("the loss").map(|()| None);
         }
         let mut grads = loss.backward();
         drop(loss);
@@ -164,9 +185,15 @@ impl Run {
         Ok(Some(value))
     }
 
-    /// Follows what density control did to the rows of the field.
-    pub fn follow(&mut self, events: &[retort_fields::field::DensityEvent]) {
+    /// Takes the field that density control made of this one; the optimiser and the average follow its rows.
+    pub fn follow(&mut self, field: &AnyField, events: &[DensityEvent]) {
         self.optimiser.follow(events);
+        if let Some(average) = &mut self.average {
+            for event in events {
+                follow_rows(average, field, event);
+            }
+        }
+        self.field = field.trainable();
     }
 
     fn update_average(&mut self) {
@@ -198,23 +225,26 @@ impl Run {
         self.before + self.started.elapsed().as_secs_f32()
     }
 
-    /// Keeps a copy to go back to, if every value of it is a number.
-    fn keep(&mut self) {
-        let sound = self.field.params().iter().all(|p| {
+    /// Whether every parameter and its average are numbers.
+    fn is_sound(&self) -> bool {
+        [Some(&self.field), self.average.as_ref()].into_iter().flatten().flat_map(|field| field.params()).all(|p| {
             // A sum is not a number as soon as one value is not.
             detached_inner(p.tensor.clone()).sum().into_scalar::<f32>().is_finite()
-        });
-        if sound {
-            self.good = Some(Box::new(Good {
-                field: self.field.frozen(),
-                average: self.average.clone(),
-                optimiser: self.optimiser.clone(),
-                step: self.step,
-            }));
-        }
+        })
     }
 
-    fn go_back(&mut self) -> Result<()> {
+    /// Keeps a copy to go back to.
+    fn keep(&mut self) {
+        self.good = Some(Box::new(Good {
+            field: self.field.frozen(),
+            average: self.average.clone(),
+            optimiser: self.optimiser.clone(),
+            step: self.step,
+        }));
+    }
+
+    /// Goes back to the last good state, because `what` is not a number.
+    fn go_back(&mut self, what: &str) -> Result<()> {
         self.returns += 1;
         let hopeless = || {
             Error::new(format!("diverged at step {}", self.step))
@@ -222,7 +252,7 @@ impl Run {
         };
         let good = self.good.as_ref().filter(|_| self.returns <= MAX_RETURNS).ok_or_else(hopeless)?;
         self.note = Some(format!(
-            "the loss was not a number at step {}: back to step {} with half the learning rate",
+            "{what} was not a number at step {}: back to step {} with half the learning rate",
             self.step, good.step
         ));
         let brake = self.optimiser.brake * 0.5;
@@ -237,8 +267,10 @@ impl Run {
     /// Writes everything needed to go on bit for bit; `work` names the kind of run and its input.
     ///
     /// # Errors
-    /// When the place cannot be written.
-    pub fn save(&self, path: &Path, work: &str, extra: Value) -> Result<()> {
+    /// When the place cannot be written, or the run diverges again and again.
+    pub fn save(&mut self, path: &Path, work: &str, extra: Value) -> Result<()> {
+        // A checkpoint that cannot be loaded would take the place of one that can.
+        self.mend()?;
         let counters = Counters {
             step: self.step,
             of: self.of,
@@ -289,13 +321,19 @@ impl Run {
             return Err(Error::new("the checkpoint is of a field of another shape")
                 .remedy("give the preset and values of the first run, or start again without --resume"));
         }
+        if field.scene() != self.field.scene() {
+            return Err(Error::new("the checkpoint is of another scene")
+                .remedy("give the input of the first run, or start again without --resume"));
+        }
         self.field = field.trainable();
         self.optimiser.read_from(archive, &self.field)?;
-        if let Some(average) = &mut self.average {
+        if self.average.is_some() {
+            let mut average = self.field.frozen();
             for param in average.params_mut() {
-                let (shape, data) = archive.take(&format!("average.{}", param.name))?;
-                *param.tensor = tensor(data, shape, &device);
+                let name = format!("average.{}", param.name);
+                *param.tensor = take_state(archive, &name, param.tensor.dims(), &device)?;
             }
+            self.average = Some(average);
         }
         self.step = counters.step;
         self.of = counters.of;
@@ -303,6 +341,25 @@ impl Run {
         self.returns = counters.returns;
         self.before = counters.seconds;
         self.mark = (counters.step, counters.seconds);
+        self.keep();
         Ok(json.get_mut("extra").map(Value::take).unwrap_or_default())
+    }
+}
+
+/// Lets a moving average follow what density control made of `field`: rows that are new begin with their own values.
+fn follow_rows(average: &mut AnyField, field: &AnyField, event: &DensityEvent) {
+    for (average, param) in average.params_mut().into_iter().zip(field.params()) {
+        match event {
+            DensityEvent::Rows(plan) => {
+                let shape @ [_, width] = param.tensor.dims();
+                let (old, mut rows) = (values(average.tensor.clone()), values(param.tensor.clone()));
+                for (i, &source) in plan.sources.iter().enumerate().filter(|(i, _)| !plan.fresh[*i]) {
+                    rows[i * width..][..width].copy_from_slice(&old[source as usize * width..][..width]);
+                }
+                *average.tensor = tensor(rows, shape, &average.tensor.device());
+            }
+            DensityEvent::Reset(name) if *name == param.name => *average.tensor = detached_inner(param.tensor.clone()),
+            DensityEvent::Reset(_) => {}
+        }
     }
 }

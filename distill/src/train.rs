@@ -192,8 +192,7 @@ pub(crate) fn densify(run: &mut Run) {
     let mut frozen = run.field.frozen();
     let events = frozen.as_primitives_mut().map(|p| p.densify(step, &mut rng)).unwrap_or_default();
     if !events.is_empty() {
-        run.follow(&events);
-        run.field = frozen.trainable();
+        run.follow(&frozen, &events);
     }
 }
 
@@ -259,7 +258,7 @@ fn seeds_of(data: &Dataset) -> Vec<Seed> {
 
 impl Task for Train {
     fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
-        if self.run.is_over() {
+        if self.run.is_over()? {
             return Ok(ControlFlow::Break(Outcome { steps: self.run.step, psnr: self.probe(), notes: Vec::new() }));
         }
         let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };

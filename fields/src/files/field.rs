@@ -92,7 +92,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
 /// Puts a field into an archive: its parameters under their names, its other state under `extra.…`.
 ///
 /// # Errors
-/// When the description cannot be written.
+/// When a value is not finite, or the description cannot be written.
 pub fn write_into(archive: &mut Archive, field: &AnyField, provenance: &Provenance, full: bool) -> Result<()> {
     let document =
         Document { version: VERSION, config: field.config(), scene: field.scene().clone(), provenance: provenance.clone() };
@@ -102,8 +102,9 @@ pub fn write_into(archive: &mut Archive, field: &AnyField, provenance: &Provenan
         (slot, new) => *slot = new,
     }
     for param in field.frozen().params() {
-        let shape = param.tensor.dims();
-        archive.tensors.push((param.name.to_string(), shape, values(param.tensor.clone())));
+        let (shape, data) = (param.tensor.dims(), values(param.tensor.clone()));
+        check_values(param.name, &data)?;
+        archive.tensors.push((param.name.to_string(), shape, data));
     }
     for (name, bytes) in field.extras(full) {
         archive.bytes.push((format!("extra.{name}"), bytes));
@@ -114,7 +115,7 @@ pub fn write_into(archive: &mut Archive, field: &AnyField, provenance: &Provenan
 /// Saves a field, all or nothing; returns the size of the file.
 ///
 /// # Errors
-/// When the place cannot be written.
+/// When the place cannot be written, or a value is not finite.
 pub fn save(field: &AnyField, provenance: &Provenance, path: &Path) -> Result<u64> {
     let mut archive = Archive::default();
     write_into(&mut archive, field, provenance, false).map_err(|e| e.file(path))?;
@@ -151,10 +152,7 @@ pub fn from_archive(archive: &mut Archive, device: &Device) -> Result<(AnyField,
     let mut tensors = Vec::new();
     for (name, _) in config.shapes()? {
         let (shape, data) = archive.take(name)?;
-        if let Some(at) = data.iter().position(|v| !v.is_finite()) {
-            let what = format!("tensor \"{name}\" holds {} at {at}", data[at]);
-            return Err(Error::new(what).remedy("it comes from a run that diverged: train or convert again"));
-        }
+        check_values(name, &data)?;
         tensors.push(tensor(data, shape, device));
     }
     let mut field = config.build(&scene, tensors)?;
@@ -164,6 +162,13 @@ pub fn from_archive(archive: &mut Archive, device: &Device) -> Result<(AnyField,
         }
     }
     Ok((field, provenance))
+}
+
+/// Whether all values are numbers: others are neither written nor read.
+fn check_values(name: &str, data: &[f32]) -> Result<()> {
+    let Some(at) = data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let what = format!("tensor \"{name}\" holds {} at {at}", data[at]);
+    Err(Error::new(what).remedy("it comes from a run that diverged: train or convert again"))
 }
 
 /// Whether the tensors are those of the configuration; rows are free where it says 0, but all the same.
