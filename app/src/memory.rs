@@ -16,6 +16,8 @@ pub fn keep_large_buffers() {
             libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT);
             // The heap gives its upper end back only beyond this much unused.
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+            // One heap for all threads: the others' heaps are of 64 MiB at most and are always given back.
+            libc::mallopt(libc::M_ARENA_MAX, 1);
         }
     }
 }
