@@ -24,6 +24,7 @@ pub struct Cli {
 }
 
 /// What every verb takes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Common {

@@ -142,22 +142,19 @@ impl Convert {
         let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
         let rays = stage.rays.unwrap_or(self.config.rays);
         let Some(student) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
-        let lesson = match self.teacher.as_volume() {
-            Some(teacher) => {
-                let (origins, directions) = self.gallery.rays(self.teacher.scene(), rays, u64::from(step));
-                let jitter = jitter(rays, seed, step);
-                let spec = student.march_spec();
-                let samples = march(&origins, &directions, &jitter, student.occupancy(), &spec, None);
-                lesson_of_volume(teacher, &samples, self.config.least_light)
-            }
-            None => {
-                self.gallery.fill_one(&self.teacher, u64::from(step));
-                let (origins, directions, pixels) = self.gallery.rays_with_pixels(rays, u64::from(step));
-                let jitter = jitter(rays, seed, step);
-                let spec = student.march_spec();
-                let samples = march(&origins, &directions, &jitter, student.occupancy(), &spec, None);
-                lesson_of_primitives(&self.teacher, student, samples, pixels)
-            }
+        let lesson = if let Some(teacher) = self.teacher.as_volume() {
+            let (origins, directions) = self.gallery.rays(self.teacher.scene(), rays, u64::from(step));
+            let jitter = jitter(rays, seed, step);
+            let spec = student.march_spec();
+            let samples = march(&origins, &directions, &jitter, student.occupancy(), &spec, None);
+            lesson_of_volume(teacher, &samples, self.config.least_light)
+        } else {
+            self.gallery.fill_one(&self.teacher, u64::from(step));
+            let (origins, directions, pixels) = self.gallery.rays_with_pixels(rays, u64::from(step));
+            let jitter = jitter(rays, seed, step);
+            let spec = student.march_spec();
+            let samples = march(&origins, &directions, &jitter, student.occupancy(), &spec, None);
+            lesson_of_primitives(&self.teacher, student, samples, pixels)
         };
         let Some(lesson) = lesson else {
             // Every ray of the batch missed: nothing to learn from it.
@@ -374,7 +371,12 @@ fn lesson_of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f32) -
     })
 }
 
-fn lesson_of_primitives(teacher: &AnyField, student: &dyn Volume, samples: Samples, pixels: Vec<f32>) -> Option<Lesson> {
+fn lesson_of_primitives(
+    teacher: &AnyField,
+    student: &dyn Volume,
+    samples: Samples,
+    pixels: Vec<f32>,
+) -> Option<Lesson> {
     let n = samples.t.len();
     if n == 0 {
         return None;
@@ -425,10 +427,10 @@ fn volume_loss(
         let target = on(&lesson.log_sigma).clamp(low, high);
         loss = loss + difference(latent.log_sigma.clone(), target, config.loss) * stage.sigma;
     }
-    if let Some(target) = lesson.latent.as_ref().filter(|_| stage.latent > 0.0) {
-        if target.dims()[1] == latent.latent.dims()[1] {
-            loss = loss + difference(latent.latent.clone(), on(target), config.loss) * stage.latent;
-        }
+    if let Some(target) = lesson.latent.as_ref().filter(|_| stage.latent > 0.0)
+        && target.dims()[1] == latent.latent.dims()[1]
+    {
+        loss = loss + difference(latent.latent.clone(), on(target), config.loss) * stage.latent;
     }
     if stage.rgb == 0.0 && stage.pixel == 0.0 && stage.alpha == 0.0 {
         return loss;
@@ -478,7 +480,7 @@ impl Task for Convert {
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
         let teacher = self.fingerprint();
-        self.run.save(path, &self.work, json!({ "teacher": teacher }))
+        self.run.save(path, &self.work, &json!({ "teacher": teacher }))
     }
 
     fn kind_of_work(&self) -> &'static str {

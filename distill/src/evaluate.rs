@@ -95,7 +95,9 @@ fn bilinear(image: &[f32], w: usize, h: usize, at: glam::Vec2) -> [f32; 3] {
 /// Whether any of `photos` has something transparent in it.
 pub fn any_transparent(photos: &[&Photo]) -> bool {
     photos.iter().any(|p| match &p.pixels {
-        Pixels::U8 { channels, data } => matches!(channels, 2 | 4) && data.iter().skip(channels - 1).step_by(*channels).any(|&a| a < 255),
+        Pixels::U8 { channels, data } => {
+            matches!(channels, 2 | 4) && data.iter().skip(channels - 1).step_by(*channels).any(|&a| a < 255)
+        }
         Pixels::U16 { channels, data } => {
             matches!(channels, 2 | 4) && data.iter().skip(channels - 1).step_by(*channels).any(|&a| a < u16::MAX)
         }

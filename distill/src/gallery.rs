@@ -40,8 +40,7 @@ impl Gallery {
 
     fn know_cameras(&mut self, scene: &Scene) {
         if self.cameras.is_empty() {
-            self.cameras =
-                (0..self.wanted).map(|i| views::draw(scene, self.seed, i as u64, self.height)).collect();
+            self.cameras = (0..self.wanted).map(|i| views::draw(scene, self.seed, i as u64, self.height)).collect();
         }
     }
 

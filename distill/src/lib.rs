@@ -2,9 +2,9 @@
 
 pub mod convert;
 pub mod evaluate;
+mod gallery;
 pub mod job;
 pub mod loss;
-mod gallery;
 mod neighbours;
 mod optimiser;
 pub mod preset;

@@ -56,6 +56,9 @@ mod tests {
         assert!((at(Loss::Norm) - (0.09_f32 + 0.0025 + 1.0).sqrt()).abs() < 1e-6);
         assert!((at(Loss::Huber) - (0.25 + 0.0125 + 0.95) / 4.0).abs() < 1e-6);
         let w = tensor(vec![1.0, 0.0], [2, 1], &device);
-        assert!((values(weighted(a, b, w, Loss::Mse))[0] - 0.09 / 4.0).abs() < 1e-6, "a row of weight 0 does not count");
+        assert!(
+            (values(weighted(a, b, w, Loss::Mse))[0] - 0.09 / 4.0).abs() < 1e-6,
+            "a row of weight 0 does not count"
+        );
     }
 }

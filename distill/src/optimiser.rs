@@ -47,7 +47,8 @@ impl Optimiser {
     pub fn step(&mut self, field: &mut AnyField, grads: &mut Gradients, share: f32, scale: impl Fn(&str) -> f32) {
         self.t += 1;
         for param in field.params_mut() {
-            let rate = self.config.rates.get(param.group).map_or(0.0, |s| s.at(share)) * scale(param.group) * self.brake;
+            let rate =
+                self.config.rates.get(param.group).map_or(0.0, |s| s.at(share)) * scale(param.group) * self.brake;
             let Some(grad) = param.tensor.grad_remove(grads) else { continue };
             let device = param.tensor.device().without_autodiff();
             let placeholder = Tensor::zeros([1, 1], &device);

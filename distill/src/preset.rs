@@ -241,7 +241,7 @@ impl Preset {
         let built_in = BUILT_IN.iter().find(|(k, n, _)| *k == kind.name() && *n == name);
         let (text, file) = match built_in {
             Some((.., text)) => ((*text).to_string(), None),
-            None if name.ends_with(".toml") => {
+            None if Path::new(name).extension().is_some_and(|e| e == "toml") => {
                 let path = Path::new(name);
                 (std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?, Some(path))
             }

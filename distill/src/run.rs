@@ -139,17 +139,13 @@ impl Run {
 
     /// The field without gradients: its moving average where it has one.
     pub fn current(&self) -> AnyField {
-        match &self.average {
-            None => self.field.frozen(),
-            Some(average) => {
-                let mut average = average.clone();
-                let grid = self.field.as_volume().map(|v| std::sync::Arc::clone(v.occupancy()));
-                if let (Some(volume), Some(grid)) = (average.as_volume_mut(), grid) {
-                    volume.set_occupancy(grid);
-                }
-                average
+        let mut current = self.field.frozen();
+        if let Some(average) = &self.average {
+            for (param, average) in current.params_mut().into_iter().zip(average.params()) {
+                *param.tensor = average.tensor.clone();
             }
         }
+        current
     }
 
     /// Goes down the gradient of `loss` `[1]` by one step and returns its value; `None` where it was not a number and
@@ -228,8 +224,8 @@ impl Run {
     /// Whether every parameter and its average are numbers.
     fn is_sound(&self) -> bool {
         [Some(&self.field), self.average.as_ref()].into_iter().flatten().flat_map(|field| field.params()).all(|p| {
-            // A sum is not a number as soon as one value is not.
-            detached_inner(p.tensor.clone()).sum().into_scalar::<f32>().is_finite()
+            // Nought times anything is nought, but for what is not finite.
+            detached_inner(p.tensor.clone()).mul_scalar(0.0).sum().into_scalar::<f32>() == 0.0
         })
     }
 
@@ -268,7 +264,7 @@ impl Run {
     ///
     /// # Errors
     /// When the place cannot be written, or the run diverges again and again.
-    pub fn save(&mut self, path: &Path, work: &str, extra: Value) -> Result<()> {
+    pub fn save(&mut self, path: &Path, work: &str, extra: &Value) -> Result<()> {
         // A checkpoint that cannot be loaded would take the place of one that can.
         self.mend()?;
         let counters = Counters {
@@ -285,7 +281,11 @@ impl Run {
         self.optimiser.write_into(&mut archive);
         if let Some(average) = &self.average {
             for param in average.params() {
-                archive.tensors.push((format!("average.{}", param.name), param.tensor.dims(), values(param.tensor.clone())));
+                archive.tensors.push((
+                    format!("average.{}", param.name),
+                    param.tensor.dims(),
+                    values(param.tensor.clone()),
+                ));
             }
         }
         archive.write(path).map(|_| ())

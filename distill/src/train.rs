@@ -64,7 +64,8 @@ impl Train {
         if train.is_empty() {
             return Err(Error::new("there is no photo to train on").file(&data.path).remedy("check the split files"));
         }
-        let flat = if field.as_primitives().is_some() { train.iter().map(|p| undistorted(p)).collect() } else { Vec::new() };
+        let flat =
+            if field.as_primitives().is_some() { train.iter().map(|p| undistorted(p)).collect() } else { Vec::new() };
         let sees_alpha = train.iter().any(|p| p.has_alpha());
         let name = data.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let work = format!("train {} on {name}", preset.field.kind());
@@ -107,7 +108,7 @@ impl Train {
         let jitter = jitter(batch.len(), seed, step);
         let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
         self.per_ray = picture.samples.t.len() as f32 / rays as f32;
-        let loss = ray_loss(picture.pixels, &batch, backdrop, self.config.loss);
+        let loss = ray_loss(picture.pixels, &batch, &backdrop, self.config.loss);
         self.run.descend(loss, |_| 1.0, |_, _| ())
     }
 
@@ -161,7 +162,8 @@ impl Train {
 
     /// PSNR on held-out photos: random rays for volumes, one picture for primitives.
     fn probe(&self) -> Option<f32> {
-        let held = [Split::Test, Split::Val, Split::Train].into_iter().map(|s| self.photos(s)).find(|p| !p.is_empty())?;
+        let held =
+            [Split::Test, Split::Val, Split::Train].into_iter().map(|s| self.photos(s)).find(|p| !p.is_empty())?;
         let field = self.run.current();
         let mut squares = 0.0_f64;
         let mut count = 0_usize;
@@ -215,10 +217,10 @@ fn target_of(batch: &RayBatch, backdrop: &[f32]) -> Vec<f32> {
     each.map(|(i, (c, b))| c * batch.alphas[i / 3] + b * (1.0 - batch.alphas[i / 3])).collect()
 }
 
-fn ray_loss(pixels: Tensor<2>, batch: &RayBatch, backdrop: Vec<f32>, loss: Loss) -> Tensor<1> {
+fn ray_loss(pixels: Tensor<2>, batch: &RayBatch, backdrop: &[f32], loss: Loss) -> Tensor<1> {
     let device = pixels.device();
-    let target = tensor(target_of(batch, &backdrop), [batch.len(), 3], &device);
-    difference(fill(pixels, &backdrop), target, loss)
+    let target = tensor(target_of(batch, backdrop), [batch.len(), 3], &device);
+    difference(fill(pixels, backdrop), target, loss)
 }
 
 fn picture_loss(
@@ -252,7 +254,12 @@ fn seeds_of(data: &Dataset) -> Vec<Seed> {
     data.points
         .iter()
         .zip(spacing)
-        .map(|(p, scale)| Seed { position: p.position, rgb: p.colour.map(|c| f32::from(c) / 255.0), scale, opacity: 0.1 })
+        .map(|(p, scale)| Seed {
+            position: p.position,
+            rgb: p.colour.map(|c| f32::from(c) / 255.0),
+            scale,
+            opacity: 0.1,
+        })
         .collect()
 }
 
@@ -280,7 +287,7 @@ impl Task for Train {
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
-        self.run.save(path, &self.work, json!({ "per_ray": self.per_ray }))
+        self.run.save(path, &self.work, &json!({ "per_ray": self.per_ray }))
     }
 
     fn kind_of_work(&self) -> &'static str {

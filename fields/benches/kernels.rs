@@ -22,9 +22,9 @@ const POINTS: usize = 65_536;
 fn main() {
     let bench = Bench::new();
     hash_encoding(&bench);
-    let small = [-290.704_305_105_074_8, 92_118_809.814_582_42];
+    let small = [-290.704_305_105_074_8, 92_118_809.814_582_4];
     network_of(&bench, "32-64x4", &[32, 64, 64, 64, 64], true, small);
-    let large = [2428.083_444_155_554, 3_863_334_676.354_451];
+    let large = [2_428.083_444_155_554, 3_863_334_676.354_451];
     network_of(&bench, "63-256x8", &[63, 256, 256, 256, 256, 256, 256, 256, 256], false, large);
     rays(&bench);
     gaussians(&bench);

@@ -103,7 +103,8 @@ impl std::str::FromStr for Kind {
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            Error::new(format!("there is no representation \"{name}\"")).remedy(format!("choose one of {}", names.join(", ")))
+            Error::new(format!("there is no representation \"{name}\""))
+                .remedy(format!("choose one of {}", names.join(", ")))
         })
     }
 }

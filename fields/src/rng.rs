@@ -20,7 +20,8 @@ fn mix(mut z: u64) -> u64 {
 impl Rng {
     /// The stream called `name` under `seed`.
     pub fn new(seed: u64, name: &str) -> Self {
-        let named = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
+        let named =
+            name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
         Self { state: mix(seed.wrapping_mul(GAMMA) ^ named) }
     }
 

@@ -179,7 +179,7 @@ fn a_checkpoint_of_other_work_is_refused() {
 
         // A field is no checkpoint, and a damaged checkpoint is none either.
         let good = Archive::read(&path).expect("our own");
-        let mut damaged = |what: &str, change: &dyn Fn(&mut Archive)| {
+        let damaged = |what: &str, change: &dyn Fn(&mut Archive)| {
             let mut archive = good.clone();
             change(&mut archive);
             archive.write(&path).expect("a writable folder");
@@ -258,7 +258,7 @@ fn a_run_that_diverges_goes_back_says_so_and_gives_up() {
                         assert_same_field(&task.current(), &good, &format!("{kind}, gone back"));
                         notes.push(note);
                     }
-                    assert!(step < 200, "{kind}: it goes on with a rate of 3e38");
+                    assert!(step <= 200, "{kind}: it goes on with a rate of 3e38");
                 }
                 Err(error) => break error,
             }
@@ -275,13 +275,29 @@ fn a_run_that_diverges_goes_back_says_so_and_gives_up() {
 /// Colours of Gaussians leave all bounds in one step; half the rate, or a quarter, is bearable.
 #[test]
 fn a_run_that_can_go_on_goes_on() {
-    for rate in ["1e33", "1e34", "1e35", "1e36", "1e37", "1e38"] {
-    let spike = format!("[[0.0, 1e-3], [0.512, 1e-3], [0.516, {rate}], [0.524, {rate}], [0.528, 1e-3]]");
-    let more = [("train.steps", "120"), ("train.ssim", "0.0"), ("field.density.every", "0")];
-    let mut task = begin(&with_rate(Kind::Gaussians, &["sh_dc"], &spike, &more), 2);
-    let mut log = vec![];
-    for _ in 0..2000 { match task.step() { Ok(std::ops::ControlFlow::Continue(p)) => { if let Some(n) = p.note { log.push(n) } } Ok(_) => { log.push("done".into()); break } Err(e) => { log.push(e.to_string()); break } } }
-    eprintln!("{rate} {log:?}");
+    for rate in ["1e36", "2e36", "4e36", "8e36", "1e37", "2e37", "4e37", "1e38"] {
+        let spike = format!("[[0.0, 1e-3], [0.512, 1e-3], [0.516, {rate}], [0.524, {rate}], [0.528, 1e-3]]");
+        let more = [("train.steps", "120"), ("train.ssim", "0.0"), ("field.density.every", "0")];
+        let mut task = begin(&with_rate(Kind::Gaussians, &["sh_dc"], &spike, &more), 2);
+        let mut log = vec![];
+        for _ in 0..2000 {
+            match task.step() {
+                Ok(std::ops::ControlFlow::Continue(p)) => {
+                    if let Some(n) = p.note {
+                        log.push(n)
+                    }
+                }
+                Ok(_) => {
+                    log.push("done".into());
+                    break;
+                }
+                Err(e) => {
+                    log.push(e.to_string());
+                    break;
+                }
+            }
+        }
+        eprintln!("{rate} {log:?}");
     }
 }
 
@@ -290,7 +306,7 @@ fn a_run_that_can_go_on_goes_on() {
 fn a_resumed_run_goes_back_to_its_checkpoint() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("run.checkpoint");
-    let preset = with_rate(Kind::Gaussians, &["means", "sh_dc", "raw_opacity"], POISON, &[MANY]);
+    let preset = with_rate(Kind::Hash, &["table", "network"], POISON, &[MANY]);
     let mut task = begin(&preset, 2);
     advance(&mut task, 102);
     task.save_checkpoint(&path).expect("a writable folder");

@@ -37,13 +37,11 @@ impl Place {
         match (common.resume, checkpoint.exists()) {
             (true, false) => {
                 let remedy = "start without --resume, or name the output of the interrupted run with -o";
-                return Err(Error::new("there is no checkpoint to continue from").file(checkpoint).remedy(remedy));
+                Err(Error::new("there is no checkpoint to continue from").file(checkpoint).remedy(remedy))
             }
             (false, true) if !common.overwrite => {
                 let remedy = "continue it with --resume, or start over with --overwrite";
-                return Err(Error::new("there is the checkpoint of an interrupted run")
-                    .file(checkpoint)
-                    .remedy(remedy));
+                Err(Error::new("there is the checkpoint of an interrupted run").file(checkpoint).remedy(remedy))
             }
             _ => Ok(Self { out, checkpoint, resume: common.resume }),
         }

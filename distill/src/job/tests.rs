@@ -106,7 +106,7 @@ fn it_counts_to_the_end() {
 
 #[test]
 fn rare_events_still_tell_stages_and_notes() {
-    let slow = JobOptions { progress_every: Duration::from_secs(3600), ..JobOptions::default() };
+    let slow = JobOptions { progress_every: Duration::from_hours(1), ..JobOptions::default() };
     let mut job = start(Toy::with(20, What::Note), slow);
     let told: Vec<(u32, Option<String>)> = events(&mut job)
         .into_iter()

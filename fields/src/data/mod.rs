@@ -217,7 +217,9 @@ fn read_file(file: &Path) -> Result<raw::Raw> {
         llff::read(file)
     } else if ["cameras.bin", "cameras.txt", "images.bin", "images.txt"].contains(&name.as_str()) {
         colmap::read(&folder)
-    } else if head.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') || Path::new(&name).extension().is_some_and(|e| e == "json") {
+    } else if head.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
+        || Path::new(&name).extension().is_some_and(|e| e == "json")
+    {
         transforms::read(file)
     } else {
         Err(Error::new("not a description of posed photos")

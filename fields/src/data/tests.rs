@@ -74,7 +74,7 @@ fn transforms_with_lens_and_missing_files() {
     let radii = data.photos.iter().map(|p| p.camera.position().length());
     assert!((radii.fold(0.0, f32::max) - 1.0).abs() < 1e-3);
     assert!(data.scene_from_dataset.point(vec3(0.3, -0.2, 0.1)).length() < 0.05);
-    assert_eq!(data.bounds, retort_shaders::Aabb::cube(2.0));
+    assert_eq!(data.bounds, Aabb::cube(2.0));
     let by_file = load_default(&folder.path().join("transforms.json")).expect("the file itself");
     assert_eq!(by_file.photos.len(), 9);
 }
@@ -179,9 +179,9 @@ fn colmap_binary_and_text_agree_with_the_truth() {
             let folder = folder();
             let model = folder.path().join("sparse/0");
             if text {
-                write_colmap_text(&model, &cameras)
+                write_colmap_text(&model, &cameras);
             } else {
-                write_colmap_binary(&model, &cameras)
+                write_colmap_binary(&model, &cameras);
             }
             for i in 0..9 {
                 write(&folder.path().join(format!("images/{i}.png")), png(i));
@@ -338,7 +338,7 @@ fn undistorting_puts_colours_where_a_pinhole_sees_them() {
     write_transforms(folder.path(), &cameras, |_| {});
     let smooth = ImageBuffer::from_fn(96, 64, |x, y| Rgb([500 * x as u16, 900 * y as u16, 0]));
     (0..3).for_each(|i| {
-        write(&folder.path().join(format!("images/{i}.png")), encode_png(DynamicImage::ImageRgb16(smooth.clone())))
+        write(&folder.path().join(format!("images/{i}.png")), encode_png(DynamicImage::ImageRgb16(smooth.clone())));
     });
     let data = load_default(folder.path()).expect("loads");
     let (photo, straight) = (&data.photos[0], undistorted(&data.photos[0]));

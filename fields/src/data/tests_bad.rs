@@ -175,7 +175,7 @@ fn more_than_the_memory_allowed() {
     let folder = changed(4, |_| {});
     let photos = 4 * u64::from(WIDTH * HEIGHT) * 3;
     let with =
-        |limit_bytes, downscale| load(folder.path(), &LoadOptions { limit_bytes, downscale, ..Default::default() });
+        |limit_bytes, downscale| load(folder.path(), &LoadOptions { downscale, limit_bytes, ..Default::default() });
     assert!(with(photos, 1).is_ok());
     refused(with(photos - 1, 1), "GiB", "");
     assert!(with(photos / 4, 2).is_ok());

@@ -48,7 +48,8 @@ impl Archive {
     /// When there is none.
     pub fn take(&mut self, name: &str) -> Result<([usize; 2], Vec<f32>)> {
         let at = self.tensors.iter().position(|(n, ..)| n == name);
-        let at = at.ok_or_else(|| Error::new(format!("tensor \"{name}\" is missing")).remedy("the file is incomplete"))?;
+        let at =
+            at.ok_or_else(|| Error::new(format!("tensor \"{name}\" is missing")).remedy("the file is incomplete"))?;
         let (_, shape, values) = self.tensors.swap_remove(at);
         Ok((shape, values))
     }
@@ -187,9 +188,8 @@ pub fn header(path: &Path) -> Result<Header> {
 
 /// Parses a header without the data behind it: the library's own reader wants both.
 fn parse_header(buffer: &[u8]) -> Result<safetensors::tensor::Metadata> {
-    serde_json::from_slice(&buffer[8..]).map_err(|_| {
-        Error::new("not a safetensors file, or a damaged one").remedy("give a field that Retort wrote")
-    })
+    serde_json::from_slice(&buffer[8..])
+        .map_err(|_| Error::new("not a safetensors file, or a damaged one").remedy("give a field that Retort wrote"))
 }
 
 /// Writes `bytes` to `path`, all or nothing.

@@ -94,8 +94,12 @@ fn check_scene(scene: &Scene) -> Result<()> {
 /// # Errors
 /// When a value is not finite, or the description cannot be written.
 pub fn write_into(archive: &mut Archive, field: &AnyField, provenance: &Provenance, full: bool) -> Result<()> {
-    let document =
-        Document { version: VERSION, config: field.config(), scene: field.scene().clone(), provenance: provenance.clone() };
+    let document = Document {
+        version: VERSION,
+        config: field.config(),
+        scene: field.scene().clone(),
+        provenance: provenance.clone(),
+    };
     let json = serde_json::to_value(&document).map_err(|e| Error::new(e.to_string()))?;
     match (&mut archive.json, json) {
         (serde_json::Value::Object(old), serde_json::Value::Object(new)) => old.extend(new),

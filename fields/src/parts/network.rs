@@ -9,8 +9,7 @@ use crate::rng::Rng;
 
 /// A plain stack without biases: `input → hidden… → output`, a rectifier between, nothing after (as `tiny-cuda-nn` has it).
 pub fn plain(input: usize, hidden: &[usize], output: usize) -> MlpSpec {
-    let relu =
-        hidden.iter().map(|&out| Layer { out, bias: false, activation: Activation::Relu, concat_input: false });
+    let relu = hidden.iter().map(|&out| Layer { out, bias: false, activation: Activation::Relu, concat_input: false });
     let last = Layer { out: output, bias: false, activation: Activation::None, concat_input: false };
     MlpSpec { input, layers: relu.chain([last]).collect() }
 }

@@ -225,9 +225,10 @@ impl Mixture {
         for _ in 0..n {
             let at = f64::from(rng.uniform()) * total;
             let index = self.cumulative.partition_point(|&c| c <= at).min(self.ones.len().saturating_sub(1));
-            let point = self.ones.get(index).map_or(Vec3::ZERO, |o| {
-                o.mean + o.spread * Vec3::new(rng.normal(), rng.normal(), rng.normal())
-            });
+            let point = self
+                .ones
+                .get(index)
+                .map_or(Vec3::ZERO, |o| o.mean + o.spread * Vec3::new(rng.normal(), rng.normal(), rng.normal()));
             points.extend(point.to_array());
         }
         points

@@ -17,8 +17,8 @@ use self::density::{DensityConfig, DensityStats};
 use self::mixture::Mixture;
 use crate::error::{Error, Result};
 use crate::field::{
-    DensityEvent, Field, Frame, Param, ParamMut, PointSample, Primitives, ProbedFrame, RenderOptions, RowPlan, Scene, Seed,
-    tensor, values,
+    DensityEvent, Field, Frame, Param, ParamMut, PointSample, Primitives, ProbedFrame, RenderOptions, RowPlan, Scene,
+    Seed, tensor, values,
 };
 use crate::ops::splat::{SplatParams, SplatSpec, splat};
 use crate::parts::occupancy::Occupancy;
@@ -279,7 +279,9 @@ impl Field for Gaussians {
     fn set_extra(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let n = self.rows();
         if name != "density_stats" || bytes.len() != 12 * n {
-            return Err(Error::new(format!("extra \"{name}\" does not fit {n} Gaussians")).remedy("the file is damaged"));
+            return Err(
+                Error::new(format!("extra \"{name}\" does not fit {n} Gaussians")).remedy("the file is damaged")
+            );
         }
         let words: Vec<[u8; 4]> = bytes.as_chunks::<4>().0.to_vec();
         let floats = |part: &[[u8; 4]]| part.iter().map(|w| f32::from_le_bytes(*w)).collect();

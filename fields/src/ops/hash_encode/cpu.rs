@@ -11,7 +11,6 @@
 //! No multiply-add is fused here, so every tier gives the same bits. It costs nothing: arithmetic is not the limit.
 
 #![expect(unsafe_code, reason = "indices come from the spec and are checked against the table once, not per corner")]
-
 #![expect(clippy::needless_range_loop, reason = "several arrays of one fixed length are walked together, as vectors")]
 
 use pulp::{Simd, WithSimd};

@@ -6,7 +6,6 @@
 //! where there are 16 registers): per step of the inner loop 4 loads of B, 6 broadcasts of A and 24 multiply-adds.
 
 #![expect(unsafe_code, reason = "register-blocked kernels read rows through pointers; each block states its bounds")]
-
 #![expect(clippy::needless_range_loop, reason = "several arrays of one fixed length are walked together, as vectors")]
 
 use pulp::{Simd, WithSimd};
