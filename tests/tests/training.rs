@@ -272,33 +272,17 @@ fn a_run_that_diverges_goes_back_says_so_and_gives_up() {
     }
 }
 
-/// Colours of Gaussians leave all bounds in one step; half the rate, or a quarter, is bearable.
+/// Colours of Gaussians leave all bounds in a few steps; an eighth of the rate is bearable.
 #[test]
 fn a_run_that_can_go_on_goes_on() {
-    for rate in ["1e36", "2e36", "4e36", "8e36", "1e37", "2e37", "4e37", "1e38"] {
-        let spike = format!("[[0.0, 1e-3], [0.512, 1e-3], [0.516, {rate}], [0.524, {rate}], [0.528, 1e-3]]");
-        let more = [("train.steps", "120"), ("train.ssim", "0.0"), ("field.density.every", "0")];
-        let mut task = begin(&with_rate(Kind::Gaussians, &["sh_dc"], &spike, &more), 2);
-        let mut log = vec![];
-        for _ in 0..2000 {
-            match task.step() {
-                Ok(std::ops::ControlFlow::Continue(p)) => {
-                    if let Some(n) = p.note {
-                        log.push(n)
-                    }
-                }
-                Ok(_) => {
-                    log.push("done".into());
-                    break;
-                }
-                Err(e) => {
-                    log.push(e.to_string());
-                    break;
-                }
-            }
-        }
-        eprintln!("{rate} {log:?}");
-    }
+    let spike = "[[0.0, 1e-3], [0.512, 1e-3], [0.516, 2e37], [0.524, 2e37], [0.528, 1e-3]]";
+    let more = [("train.steps", "120"), ("train.ssim", "0.0"), ("field.density.every", "0")];
+    let mut task = begin(&with_rate(Kind::Gaussians, &["sh_dc"], spike, &more), 2);
+    let (steps, outcome) = finish(&mut task);
+    let notes = steps.iter().filter(|p| p.note.is_some()).count();
+    assert!((1..=5).contains(&notes), "{notes} returns");
+    assert_eq!(outcome.steps, 120);
+    assert!(is_finite(&task.current()));
 }
 
 /// A resumed run has its checkpoint to go back to.
@@ -312,9 +296,14 @@ fn a_resumed_run_goes_back_to_its_checkpoint() {
     task.save_checkpoint(&path).expect("a writable folder");
     let saved = task.current();
     let mut second = resume(&preset, &path).expect("our own");
-    let note = advance(&mut second, 10).into_iter().find_map(|p| p.note).expect("it diverges");
-    assert!(note.contains("back to step 102"), "{note}");
-    let _ = saved;
+    for _ in 0..20 {
+        let steps = advance(&mut second, 1);
+        if let Some(note) = &steps[0].note {
+            assert!(note.contains("back to step 102"), "{note}");
+            return assert_same_field(&second.current(), &saved, "gone back");
+        }
+    }
+    panic!("it goes on with a rate of 3e38");
 }
 
 /// What is not a number need not show in the loss: such Gaussians are not drawn. Neither a result nor a checkpoint has any.
@@ -326,9 +315,16 @@ fn nothing_that_is_not_a_number_is_handed_out() {
     let preset = with_rate(Kind::Gaussians, &["log_scales"], poison, &[("train.steps", "50")]);
     let mut task = begin(&preset, 2);
     advance(&mut task, 50);
-    eprintln!("finite {}", is_finite(&task.current()));
-    eprintln!("{:?}", task.save_checkpoint(&path));
-    eprintln!("finite {} {:?}", is_finite(&task.current()), resume(&preset, &path).err());
+    assert!(!is_finite(&task.current()), "the rate is not high enough for this test");
+    task.save_checkpoint(&path).expect("a writable folder");
+    assert!(is_finite(&task.current()));
+    assert!(is_finite(&resume(&preset, &path).expect("a checkpoint that can be read").current()));
+    // From here on it either finds an end with numbers or says that there is none.
+    let mut end = task.step();
+    while end.as_ref().is_ok_and(|flow| flow.is_continue()) {
+        end = task.step();
+    }
+    assert!(end.is_err_and(|e| e.what.contains("diverged")) || is_finite(&task.current()));
 }
 
 #[test]

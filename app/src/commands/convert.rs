@@ -103,15 +103,11 @@ fn compare(
 fn summary(done: &Done, teachers: Option<&Scores>) -> String {
     let (out, bytes) = (done.out.as_deref().unwrap_or_default(), size(done.bytes.unwrap_or_default()));
     let (steps, took) = (done.steps.unwrap_or_default(), clock(f64::from(done.seconds.unwrap_or_default())));
-    let mut text = format!("{out}: {bytes}, {steps} steps in {took}");
-    if let Some(psnr) = done.psnr_teacher {
-        text += &format!("\n  PSNR {psnr:.2} dB against its teacher");
+    let mut lines = vec![format!("{out}: {bytes}, {steps} steps in {took}")];
+    lines.extend(done.psnr_teacher.map(|psnr| format!("  PSNR {psnr:.2} dB against its teacher")));
+    if let (Some(psnr), Some(ssim), Some(teacher)) = (done.psnr, done.ssim, teachers) {
+        let its = format!("its teacher: {:.2} dB, {:.4}", teacher.psnr, teacher.ssim);
+        lines.push(format!("  PSNR {psnr:.2} dB, SSIM {ssim:.4} on test photos ({its})"));
     }
-    if let (Some(psnr), Some(ssim)) = (done.psnr, done.ssim) {
-        text += &format!("\n  PSNR {psnr:.2} dB, SSIM {ssim:.4} on test photos");
-    }
-    if let Some(teacher) = teachers {
-        text += &format!(" (its teacher: {:.2} dB, {:.4})", teacher.psnr, teacher.ssim);
-    }
-    text
+    lines.join("\n")
 }

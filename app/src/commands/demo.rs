@@ -192,15 +192,17 @@ impl Demo<'_> {
 
 /// The result for people.
 fn table(folder: &Path, teacher: Kind, rows: &[KindDone]) -> String {
-    let mut text = format!("{:<10} {:>14} {:>10} {:>9}", "kind", "PSNR (teacher)", "time", "size");
-    for KindDone { kind, done } in rows {
+    let line = |KindDone { kind, done }: &KindDone| {
         let psnr = match done.psnr_teacher {
             Some(psnr) => format!("{psnr:.2} dB"),
             None if *kind == teacher.name() => "the teacher".into(),
             None => String::new(),
         };
         let took = done.seconds.map_or_else(String::new, |s| clock(f64::from(s)));
-        text += &format!("\n{kind:<10} {psnr:>14} {took:>10} {:>9}", size(done.bytes.unwrap_or_default()));
-    }
-    text + &format!("\n{}: fields, pictures, and all of them side by side in side-by-side.png", folder.display())
+        format!("{kind:<10} {psnr:>14} {took:>10} {:>9}", size(done.bytes.unwrap_or_default()))
+    };
+    let mut lines = vec![format!("{:<10} {:>14} {:>10} {:>9}", "kind", "PSNR (teacher)", "time", "size")];
+    lines.extend(rows.iter().map(line));
+    lines.push(format!("{}: fields, pictures, and all of them side by side in side-by-side.png", folder.display()));
+    lines.join("\n")
 }

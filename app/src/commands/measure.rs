@@ -139,3 +139,48 @@ pub fn on_teacher(student: &AnyField, teacher: &AnyField, over: [f32; 3], report
 pub fn step(stage: &str, done: usize, total: usize, psnr: Option<f32>) -> Progress {
     Progress { stage: stage.into(), step: done as u32, of: total as u32, loss: f32::NAN, psnr, note: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use glam::{Quat, Vec3};
+    use retort_fields::data::{Similarity, procedural};
+
+    use super::*;
+
+    #[test]
+    fn photos_move_into_the_fields_frame() {
+        let mut moved = procedural::dataset(8, 3, 1, 1);
+        let kept = moved.clone();
+        let turned =
+            Similarity { scale: 0.25, rotation: Quat::from_rotation_z(0.7), translation: Vec3::new(0.5, -1.0, 2.0) };
+        let scene = Scene { scene_from_dataset: turned, ..Scene::default() };
+        reframe(&mut moved, &scene);
+        // A point of the dataset lies on the same pixel, whichever frame photo and point are in.
+        let point = Vec3::new(0.2, -0.1, 0.3);
+        for (a, b) in kept.photos.iter().zip(&moved.photos) {
+            let (before, _) = a.camera.project(kept.scene_from_dataset.point(point)).expect("in front");
+            let (after, _) = b.camera.project(turned.point(point)).expect("in front");
+            assert!(before.distance(after) < 1e-3, "{before} became {after}");
+            assert!(
+                b.camera.project(kept.scene_from_dataset.point(point)).is_none_or(|(p, _)| p.distance(before) > 0.1)
+            );
+        }
+        let once = moved.photos[0].camera.clone();
+        reframe(&mut moved, &scene);
+        assert_eq!(moved.photos[0].camera, once, "what is in the frame stays");
+    }
+
+    #[test]
+    fn what_can_be_afforded_is_spread_evenly() {
+        let dataset = procedural::dataset(1, 6, 0, 1);
+        let photos = dataset.split(Split::Train);
+        assert_eq!(affordable(&photos).len(), 6);
+        let mut large = dataset.clone();
+        for photo in &mut large.photos {
+            (photo.camera.width, photo.camera.height) = (1000, 2000);
+        }
+        let photos = large.split(Split::Train);
+        let some = affordable(&photos);
+        assert_eq!(some.iter().map(|p| &p.name).collect::<Vec<_>>(), [&photos[0].name, &photos[3].name]);
+    }
+}
