@@ -56,10 +56,15 @@ impl Error {
         let remedy = match error.kind() {
             K::NotFound => "check the path",
             K::PermissionDenied | K::ReadOnlyFilesystem => "check the permissions, or choose another place with -o",
-            K::StorageFull | K::QuotaExceeded => "free some space, or choose another disk with -o",
+            K::StorageFull | K::QuotaExceeded | K::FileTooLarge => "free some space, or choose another disk with -o",
+            K::NotADirectory => "check the path: a part of it is a file",
+            K::IsADirectory => "name a file",
             K::UnexpectedEof => "the file is cut short: copy or download it again",
             _ => "",
         };
-        Self::new(error.to_string()).file(path).remedy(remedy)
+        let text = error.to_string();
+        // An error of a temporary file goes on to name that file, which nobody knows.
+        let text = text.split_once(" at path ").map_or(text.as_str(), |(cause, _)| cause);
+        Self::new(text).file(path).remedy(remedy)
     }
 }

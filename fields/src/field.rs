@@ -39,6 +39,9 @@ pub struct Scene {
 /// The most poses that a scene keeps.
 pub const MAX_POSES: usize = 64;
 
+/// The widths over heights that a pose may have: a drawn view of another one would take all memory.
+pub const ASPECTS: std::ops::RangeInclusive<f32> = 0.01..=100.0;
+
 /// Where a photo was taken from and what it saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,7 @@ pub struct Pose {
     pub rotation: Quat,
     /// Vertical field of view, radians.
     pub fov_y: f32,
-    /// Width over height.
+    /// Width over height, within [`ASPECTS`].
     pub aspect: f32,
 }
 
@@ -60,7 +63,7 @@ impl Pose {
             position: camera.position(),
             rotation: Quat::from_mat3a(&camera.world_from_camera.matrix3),
             fov_y: camera.fov_y(),
-            aspect: camera.width as f32 / camera.height.max(1) as f32,
+            aspect: (camera.width as f32 / camera.height.max(1) as f32).clamp(*ASPECTS.start(), *ASPECTS.end()),
         }
     }
 }

@@ -141,7 +141,8 @@ fn document(metadata: Option<&HashMap<String, String>>) -> Result<Value> {
     let text = text.ok_or_else(|| {
         Error::new("a safetensors file, but not a field of Retort").remedy("give a field that Retort wrote")
     })?;
-    serde_json::from_str(text).map_err(|e| Error::new(format!("its description is not JSON: {e}")))
+    serde_json::from_str(text)
+        .map_err(|e| Error::new(format!("its description is not JSON: {e}")).remedy("give a field that Retort wrote"))
 }
 
 /// Reads the header alone.
@@ -170,7 +171,7 @@ pub fn header(path: &Path) -> Result<Header> {
     buffer.resize(8 + header_bytes as usize, 0);
     file.read_exact(&mut buffer[8..]).map_err(io)?;
     let metadata = parse_header(&buffer).map_err(|e| e.file(path))?;
-    if 8 + header_bytes + metadata.data_len() as u64 != file_bytes {
+    if (8 + header_bytes).saturating_add(metadata.data_len() as u64) != file_bytes {
         return Err(short());
     }
     let mut tensors: Vec<(String, [usize; 2])> = metadata
@@ -192,13 +193,20 @@ fn parse_header(buffer: &[u8]) -> Result<safetensors::tensor::Metadata> {
         .map_err(|_| Error::new("not a safetensors file, or a damaged one").remedy("give a field that Retort wrote"))
 }
 
-/// Writes `bytes` to `path`, all or nothing.
+/// Writes `bytes` to `path`, all or nothing. A link stays one: the file that it leads to is replaced.
 ///
 /// # Errors
-/// When the folder is missing or cannot be written, or the disk is full; the old file, if any, is still there.
+/// When the folder is missing or cannot be written, `path` is there and no plain file, or the disk is full; the old
+/// file, if any, is still there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |e: &std::io::Error| Error::io(path, e);
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        // Renaming over a device or a pipe would destroy it.
+        return Err(Error::new("there is something that is not a plain file").file(path).remedy("name a file"));
+    }
+    let real = std::fs::canonicalize(path);
+    let place = real.as_deref().unwrap_or(path);
+    let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".retort-").tempfile_in(folder).map_err(|e| io(&e))?;
     file.write_all(bytes).map_err(|e| io(&e))?;
     file.as_file().sync_all().map_err(|e| io(&e))?;
@@ -208,6 +216,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(|e| io(&e))?;
     }
-    file.persist(path).map_err(|e| io(&e.error))?;
+    file.persist(place).map_err(|e| io(&e.error))?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::{self, Archive};
 use crate::error::{Error, Result};
-use crate::field::{Scene, tensor, values};
+use crate::field::{ASPECTS, MAX_POSES, Pose, Scene, tensor, values};
 use crate::registry::{AnyField, FieldConfig, Kind};
 
 /// The version of the file format that this program writes.
@@ -78,13 +78,25 @@ fn document(json: &serde_json::Value) -> Result<Document> {
 }
 
 fn check_scene(scene: &Scene) -> Result<()> {
-    let finite = scene.bounds.min.is_finite() && scene.bounds.max.is_finite();
     let [near, far] = scene.near_far;
-    if !finite || !(scene.bounds.max - scene.bounds.min).cmpgt(glam::Vec3::ZERO).all() {
+    let size = scene.bounds.max - scene.bounds.min;
+    if !size.is_finite() || !size.cmpgt(glam::Vec3::ZERO).all() {
         return Err(Error::new("scene.bounds is not a box").remedy("the file is damaged"));
     }
     if !(near > 0.0 && far > near && far.is_finite() && scene.extent > 0.0 && scene.extent.is_finite()) {
         return Err(Error::new("scene.near_far or scene.extent is out of range").remedy("the file is damaged"));
+    }
+    let frame = &scene.scene_from_dataset;
+    let turns = |q: glam::Quat| (0.5..2.0).contains(&q.length_squared());
+    if !(frame.scale > 0.0 && frame.scale.is_finite() && frame.translation.is_finite() && turns(frame.rotation)) {
+        return Err(Error::new("scene.scene_from_dataset is not a similarity").remedy("the file is damaged"));
+    }
+    let sound = |pose: &Pose| {
+        let lens = pose.fov_y > 0.0 && pose.fov_y < std::f32::consts::PI && ASPECTS.contains(&pose.aspect);
+        lens && pose.position.is_finite() && turns(pose.rotation)
+    };
+    if scene.cameras.len() > MAX_POSES || !scene.cameras.iter().all(sound) {
+        return Err(Error::new("scene.cameras has too many, or impossible ones").remedy("the file is damaged"));
     }
     Ok(())
 }

@@ -155,7 +155,12 @@ impl VolumeCore {
         if name != "occupancy" {
             return Err(Error::new(format!("unknown extra \"{name}\"")).remedy("was it written by a newer Retort?"));
         }
-        self.occupancy = Arc::new(Occupancy::from_bytes(bytes, self.scene.bounds)?);
+        let (grid, resolution) = (Occupancy::from_bytes(bytes, self.scene.bounds)?, self.occupancy.resolution());
+        if grid.resolution() != resolution {
+            let what = format!("the occupancy grid has {}³ cells, not {resolution}³", grid.resolution());
+            return Err(Error::new(what).remedy("the file is damaged, or its description was edited"));
+        }
+        self.occupancy = Arc::new(grid);
         Ok(())
     }
 }

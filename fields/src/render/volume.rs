@@ -87,48 +87,102 @@ pub struct Seen {
     pub rgb: Tensor<2>,
 }
 
-/// Asks a field, without gradients, for density everywhere and for colour up to where less than `stop` of a ray's
-/// light is left; `None` where no sample is left.
+/// Samples of a ray that are asked for at a time: an opaque scene ends most rays within the first such segment, and a
+/// contracted one has hundreds of samples behind its surfaces.
+const SEGMENT: u32 = 48;
+
+/// Asks a field, without gradients, for density and colour up to where less than `stop` of a ray's light is left;
+/// `None` where no sample is left.
 pub fn see(volume: &dyn Volume, samples: &Samples, stop: f32) -> Option<Seen> {
     let device = volume.device();
-    let n = samples.t.len();
-    if n == 0 {
-        return None;
+    let rays = samples.ray_start.len().saturating_sub(1);
+    let mut light = vec![1.0_f32; rays];
+    let mut next: Vec<u32> = samples.ray_start[..rays].to_vec();
+    let mut alive: Vec<u32> = (0..rays as u32).collect();
+    let mut found = Found::default();
+    while !alive.is_empty() {
+        let end = |ray: u32, next: &[u32]| {
+            samples.ray_start[ray as usize + 1].min(next[ray as usize].saturating_add(SEGMENT))
+        };
+        let rows: Vec<u32> = alive.iter().flat_map(|&ray| next[ray as usize]..end(ray, &next)).collect();
+        if rows.is_empty() {
+            break;
+        }
+        let x = gathered(&samples.position, 3, &rows);
+        let asked = volume.block1(tensor(x, [rows.len(), 3], &device));
+        found.width = asked.latent.dims()[1];
+        let (log_sigma, latent) = (values(asked.log_sigma), values(asked.latent));
+        let mut k = 0;
+        alive.retain(|&ray| {
+            let (first, last) = (next[ray as usize], end(ray, &next));
+            let before = k;
+            k += (last - first) as usize;
+            next[ray as usize] = last;
+            let light = &mut light[ray as usize];
+            for (row, k) in (first..last).zip(before..) {
+                // Not `light >= stop`: a NaN goes on, so that it is seen in the picture.
+                if *light < stop {
+                    return false;
+                }
+                found.push(row, log_sigma[k], &latent[k * found.width..][..found.width]);
+                *light *= (-log_sigma[k].exp() * samples.dt[row as usize]).exp();
+            }
+            last < samples.ray_start[ray as usize + 1] && !(*light < stop)
+        });
     }
-    let all = volume.block1(tensor(samples.position.clone(), [n, 3], &device));
-    let log_sigma = values(all.log_sigma);
-    let sigma: Vec<f32> = log_sigma.iter().map(|l| l.exp()).collect();
-    let (rows, lit) = lit_samples(samples, &sigma, stop);
-    let kept = rows.len();
-    if kept == 0 {
-        return None;
-    }
-    let take = |source: &[f32], width: usize| {
-        let chosen = rows.iter().flat_map(|&i| source[i as usize * width..][..width].iter().copied()).collect();
-        tensor(chosen, [kept, width], &device)
-    };
-    let width = all.latent.dims()[1];
-    let latent = take(&values(all.latent), width);
-    let rgb = volume.block2(latent.clone(), tensor(lit.direction.clone(), [kept, 3], &device));
-    Some(Seen { sigma: take(&sigma, 1), log_sigma: take(&log_sigma, 1), samples: Arc::new(lit), latent, rgb })
+    found.seen(volume, samples)
 }
 
-/// The samples before each ray's end, and their old rows.
-fn lit_samples(samples: &Samples, sigma: &[f32], stop: f32) -> (Vec<u32>, Samples) {
-    let counts = crate::ops::composite::cpu::live_count(&samples.ray_start, sigma, &samples.dt, stop);
-    let mut rows = Vec::new();
-    let mut lit = Samples { ray_start: vec![0], ..Samples::default() };
-    for (ray, &count) in counts.iter().enumerate() {
-        let start = samples.ray_start[ray];
-        let range = start as usize..(start + count) as usize;
-        rows.extend(start..start + count);
-        lit.position.extend_from_slice(&samples.position[3 * range.start..3 * range.end]);
-        lit.direction.extend_from_slice(&samples.direction[3 * range.start..3 * range.end]);
-        lit.t.extend_from_slice(&samples.t[range.clone()]);
-        lit.dt.extend_from_slice(&samples.dt[range]);
-        lit.ray_start.push(rows.len() as u32);
+/// The rows of `source` `[n, width]`, one after the other.
+fn gathered(source: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
+    rows.iter().flat_map(|&row| source[row as usize * width..][..width].iter().copied()).collect()
+}
+
+/// What was found segment by segment, in the order of asking.
+#[derive(Default)]
+struct Found {
+    rows: Vec<u32>,
+    log_sigma: Vec<f32>,
+    latent: Vec<f32>,
+    width: usize,
+}
+
+impl Found {
+    fn push(&mut self, row: u32, log_sigma: f32, latent: &[f32]) {
+        self.rows.push(row);
+        self.log_sigma.push(log_sigma);
+        self.latent.extend_from_slice(latent);
     }
-    (rows, lit)
+
+    /// Brings everything back into the order of rays and asks for colour.
+    fn seen(self, volume: &dyn Volume, samples: &Samples) -> Option<Seen> {
+        let kept = self.rows.len();
+        if kept == 0 {
+            return None;
+        }
+        let mut order: Vec<u32> = (0..kept as u32).collect();
+        order.sort_unstable_by_key(|&k| self.rows[k as usize]);
+        let rows: Vec<u32> = order.iter().map(|&k| self.rows[k as usize]).collect();
+        let log_sigma = gathered(&self.log_sigma, 1, &order);
+        let sigma: Vec<f32> = log_sigma.iter().map(|l| l.exp()).collect();
+        let lit = Samples {
+            ray_start: samples.ray_start.iter().map(|&end| rows.partition_point(|&row| row < end) as u32).collect(),
+            position: gathered(&samples.position, 3, &rows),
+            direction: gathered(&samples.direction, 3, &rows),
+            t: gathered(&samples.t, 1, &rows),
+            dt: gathered(&samples.dt, 1, &rows),
+        };
+        let device = volume.device();
+        let latent = tensor(gathered(&self.latent, self.width, &order), [kept, self.width], &device);
+        let rgb = volume.block2(latent.clone(), tensor(lit.direction.clone(), [kept, 3], &device));
+        Some(Seen {
+            sigma: tensor(sigma, [kept, 1], &device),
+            log_sigma: tensor(log_sigma, [kept, 1], &device),
+            samples: Arc::new(lit),
+            latent,
+            rgb,
+        })
+    }
 }
 
 /// Asks the field for its density at cells of its grid and updates the grid (Müller et al. 2022, appendix E.2):
@@ -151,4 +205,44 @@ pub fn refresh_occupancy(volume: &mut dyn Volume, seed: u64, step: u32, warm_up:
     grid.update(decay, &cells, &fresh);
     grid.threshold(limit);
     volume.set_occupancy(Arc::new(grid));
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::field::Scene;
+    use crate::registry::FieldConfig;
+
+    /// What is asked for segment by segment shows the same picture as everything at once.
+    #[test]
+    fn segments_show_what_the_whole_shows() {
+        let config: FieldConfig = serde_json::from_value(serde_json::json!({
+            "kind": "hash", "levels": 3, "features": 2, "log2_table_size": 10, "base_resolution": 4,
+            "finest_resolution": 16, "sigma_hidden": [16],
+            "volume": { "latent": 3, "colour_hidden": [16], "log_sigma_range": [-4.0, 7.0],
+                        "occupancy_resolution": 16, "samples_per_diagonal": 300, "cone_angle": 0.0 }
+        }))
+        .expect("a hash field");
+        let field = config.init(&Scene::default(), 3, &Device::flex()).expect("sound");
+        // A fresh field is a fog of density about 1: rays end after 9 units, so a denser copy is looked at as well.
+        let camera = Camera::look_at(glam::Vec3::new(2.5, 1.0, 0.5), glam::Vec3::ZERO, glam::Vec3::Z, 0.7, 24, 16);
+        let (origins, directions) = photo_rays(&camera, 0..16);
+        for scale in [1.0_f32, 40.0] {
+            let dense = field.map(|t| if t.dims()[0] == 1 { t * scale } else { t * (3000.0 * scale) });
+            let volume = dense.as_volume().expect("a volume");
+            let samples = march(&origins, &directions, &[0.5; 384], volume.occupancy(), &volume.march_spec(), None);
+            assert!(samples.t.len() > 384 * SEGMENT as usize, "rays have several segments");
+            let whole = values(render_samples(volume, &Arc::new(samples.clone()), 1e-4));
+            let parts = values(render_live(volume, &samples, 1e-4));
+            let worst = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "scale {scale}: {worst}");
+            let seen = see(volume, &samples, 1e-4).expect("something");
+            assert!(scale == 1.0 || seen.samples.t.len() < samples.t.len(), "a dense field ends its rays");
+            // The negative control: another end of rays is another picture.
+            let short = values(render_live(volume, &samples, 0.9));
+            assert!(whole.iter().zip(&short).any(|(a, b)| (a - b).abs() > 1e-3));
+        }
+    }
 }
