@@ -208,7 +208,7 @@ fn foreign_files_are_refused() {
         }
         for header in ["", "{}", "null", "[]", "{\"__metadata__\":3}", &deep, &deeper, "{\"a\":{}}"] {
             let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
-            bench.refuses(&format!("the header {:.40}", header), &bytes);
+            bench.refuses(&format!("the header {header:.40}"), &bytes);
         }
         for length in [1, 7, 8, 9, 64, 1000, 100_000] {
             bench.refuses(&format!("{length} random bytes"), &noise(length));
@@ -226,7 +226,7 @@ fn flipped_bits_do_not_panic() {
         for round in 0..300 {
             let mut bytes = bench.good.clone();
             let end = if round < 220 { header } else { bytes.len() };
-            for _ in 0..1 + round % 2 {
+            for _ in 0..=(round % 2) {
                 let at = rng.below(end);
                 bytes[at] ^= 1 << rng.below(8);
             }
@@ -439,7 +439,7 @@ fn impossible_configurations_are_refused() {
             for &value in *bad {
                 let bytes = bench.edited(|a| a.json["config"][*key] = (value as i64).into());
                 let error = bench.refuses(&format!("{key} is {value}"), &bytes);
-                assert!(error.what.contains(key) || value < 0.0 || value > 4.2e9, "the value is named: {error}");
+                assert!(error.what.contains(key) || !(0.0..=4.2e9).contains(&value), "the value is named: {error}");
             }
         }
         if bench.kind == Kind::Gaussians {
