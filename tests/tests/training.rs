@@ -321,7 +321,7 @@ fn nothing_that_is_not_a_number_is_handed_out() {
     assert!(is_finite(&resume(&preset, &path).expect("a checkpoint that can be read").current()));
     // From here on it either finds an end with numbers or says that there is none.
     let mut end = task.step();
-    while end.as_ref().is_ok_and(ControlFlow::is_continue) {
+    while end.as_ref().is_ok_and(std::ops::ControlFlow::is_continue) {
         end = task.step();
     }
     assert!(end.is_err_and(|e| e.what.contains("diverged")) || is_finite(&task.current()));
