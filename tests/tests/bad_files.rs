@@ -567,7 +567,7 @@ fn a_file_is_replaced_as_a_whole() {
 /// Not a test of its own: what [`a_full_disk_leaves_the_old_file`] starts in a process that may write 64 KiB a file.
 #[test]
 #[ignore = "run by a_full_disk_leaves_the_old_file"]
-fn slow_write_a_megabyte() {
+fn helper_that_writes_a_megabyte() {
     let Some(folder) = std::env::var_os("RETORT_TEST_FOLDER").map(PathBuf::from) else { return };
     let error = write_atomically(&folder.join("file"), &vec![1; 1 << 20]).expect_err("there is no room");
     println!("<{}|{}|{}>", error.what, error.file.is_some(), error.remedy);
@@ -581,7 +581,7 @@ fn a_full_disk_leaves_the_old_file() {
     std::fs::write(folder.path().join("file"), "old").expect("a writable folder");
     let own = std::env::current_exe().expect("this program");
     // The signal that goes with the limit is ignored, so that the write fails instead.
-    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact slow_write_a_megabyte --ignored --nocapture";
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact helper_that_writes_a_megabyte --ignored --nocapture";
     let output = Command::new("bash").arg("-c").arg(script).arg(own).env("RETORT_TEST_FOLDER", folder.path()).output();
     let Ok(output) = output else {
         eprintln!("skipped: no bash here");

@@ -84,7 +84,6 @@ fn every_pair_learns() {
         let before = psnr_between(teacher(from), &task.current());
         let steps = advance(&mut task, 160);
         let after = psnr_between(teacher(from), &task.current());
-        eprintln!("{from} {to} {before} {after}");
         // Gaussians start on what the teacher shows; a volume starts as fog.
         let least = if to == Kind::Gaussians { 25.0 } else { 15.0 };
         assert!(after > least && after > before + 4.0, "{from} to {to}: {before:.2} dB to {after:.2} dB");
