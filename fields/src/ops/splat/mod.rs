@@ -6,7 +6,7 @@
 //! Gaussians and the tiles that they cross, and with the picture; nothing is allocated per pixel or per Gaussian.
 //!
 //! The picture is `[h · w, 5]`: red, green, blue (premultiplied, no background), alpha, and expected depth `Σ wᵢ zᵢ`
-//! with z along the view axis. [`reference`] is the same in a plain loop.
+//! with z along the view axis. [`mod@reference`] is the same in a plain loop.
 
 mod bin;
 mod face;
