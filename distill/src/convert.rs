@@ -49,7 +49,6 @@ pub struct Convert {
     gallery: Gallery,
     probes: Vec<(Camera, Vec<f32>)>,
     run: Run,
-    psnr: Option<f32>,
     work: String,
 }
 
@@ -87,7 +86,7 @@ impl Convert {
         }
         let run = Run::new(&student, &config.optimise, config.ema, config.steps, options)?;
         let work = format!("convert {} to {}", teacher.kind(), student.kind());
-        Ok(Self { teacher, config, stages, gallery, probes, run, psnr: None, work })
+        Ok(Self { teacher, config, stages, gallery, probes, run, work })
     }
 
     /// A conversion that goes on from a checkpoint.
@@ -112,7 +111,7 @@ impl Convert {
         if seed != options.seed {
             // The views belong to the seed of the first run.
             convert.gallery = Gallery::new(convert.config.views, convert.config.view_size, seed);
-            let size = convert.probes.first().map_or(PROBE_SIZE, |(camera, _)| camera.height);
+            let size = probe_size(&convert.run.field, &convert.config);
             convert.probes = probe_views(&convert.teacher, seed, size)?;
         }
         Ok(convert)
@@ -142,19 +141,17 @@ impl Convert {
         let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
         let rays = stage.rays.unwrap_or(self.config.rays);
         let Some(student) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
+        let march_student = |origins: &[f32], directions: &[f32]| {
+            let jitter = jitter(rays, seed, step);
+            march(origins, directions, &jitter, student.occupancy(), &student.march_spec(), None)
+        };
         let lesson = if let Some(teacher) = self.teacher.as_volume() {
             let (origins, directions) = self.gallery.rays(self.teacher.scene(), rays, u64::from(step));
-            let jitter = jitter(rays, seed, step);
-            let spec = student.march_spec();
-            let samples = march(&origins, &directions, &jitter, student.occupancy(), &spec, None);
-            lesson_of_volume(teacher, &samples, self.config.least_light)
+            lesson_of_volume(teacher, &march_student(&origins, &directions), self.config.least_light)
         } else {
             self.gallery.fill_one(&self.teacher, u64::from(step));
             let (origins, directions, pixels) = self.gallery.rays_with_pixels(rays, u64::from(step));
-            let jitter = jitter(rays, seed, step);
-            let spec = student.march_spec();
-            let samples = march(&origins, &directions, &jitter, student.occupancy(), &spec, None);
-            lesson_of_primitives(&self.teacher, student, samples, pixels)
+            lesson_of_primitives(&self.teacher, student, march_student(&origins, &directions), pixels)
         };
         let Some(lesson) = lesson else {
             // Every ray of the batch missed: nothing to learn from it.
@@ -463,7 +460,6 @@ impl Task for Convert {
         let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };
         let every = (self.run.of / PROBES).max(1);
         let measured = self.run.step.is_multiple_of(every).then(|| self.probe());
-        self.psnr = measured.or(self.psnr);
         Ok(ControlFlow::Continue(Progress {
             stage: stage.into(),
             step: self.run.step,

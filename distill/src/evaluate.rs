@@ -1,7 +1,7 @@
 //! How like the photos a field's pictures are.
 
 use rayon::prelude::*;
-use retort_fields::data::{Photo, Pixels};
+use retort_fields::data::Photo;
 use retort_fields::error::Result;
 use retort_fields::field::RenderOptions;
 use retort_fields::metrics::{psnr, ssim};
@@ -89,17 +89,5 @@ fn bilinear(image: &[f32], w: usize, h: usize, at: glam::Vec2) -> [f32; 3] {
         let top = pixel(x0, y0, c) * (1.0 - fx) + pixel(x1, y0, c) * fx;
         let bottom = pixel(x0, y1, c) * (1.0 - fx) + pixel(x1, y1, c) * fx;
         top * (1.0 - fy) + bottom * fy
-    })
-}
-
-/// Whether any of `photos` has something transparent in it.
-pub fn any_transparent(photos: &[&Photo]) -> bool {
-    photos.iter().any(|p| match &p.pixels {
-        Pixels::U8 { channels, data } => {
-            matches!(channels, 2 | 4) && data.iter().skip(channels - 1).step_by(*channels).any(|&a| a < 255)
-        }
-        Pixels::U16 { channels, data } => {
-            matches!(channels, 2 | 4) && data.iter().skip(channels - 1).step_by(*channels).any(|&a| a < u16::MAX)
-        }
     })
 }

@@ -311,10 +311,9 @@ impl Run {
         }
         let device = self.field.device().without_autodiff();
         // The description is shared with fields, whose reader knows none of the run's own keys.
-        for key in ["counters", "extra", "adam_t", "adam_brake"] {
-            if let Some(object) = archive.json.as_object_mut().filter(|_| key == "counters" || key == "extra") {
-                object.remove(key);
-            }
+        if let Some(object) = archive.json.as_object_mut() {
+            object.remove("counters");
+            object.remove("extra");
         }
         let (field, _) = from_archive(archive, &device)?;
         if field.config() != self.field.config() {

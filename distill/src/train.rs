@@ -38,7 +38,6 @@ pub struct Train {
     flat: Vec<Photo>,
     config: TrainConfig,
     run: Run,
-    psnr: Option<f32>,
     work: String,
     sees_alpha: bool,
     /// Samples that a ray had in the last step; a full grid has a hundred times those of a trained one.
@@ -70,7 +69,7 @@ impl Train {
         let name = data.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let work = format!("train {} on {name}", preset.field.kind());
         let per_ray = field.as_volume().map_or(1.0, |v| v.march_spec().most_samples());
-        Ok(Self { data, flat, config: preset.train.clone(), run, psnr: None, work, sees_alpha, per_ray })
+        Ok(Self { data, flat, config: preset.train.clone(), run, work, sees_alpha, per_ray })
     }
 
     /// Training that goes on from a checkpoint.
@@ -271,7 +270,6 @@ impl Task for Train {
         let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };
         let every = (self.run.of / PROBES).max(1);
         let measured = self.run.step.is_multiple_of(every).then(|| self.probe()).flatten();
-        self.psnr = measured.or(self.psnr);
         Ok(ControlFlow::Continue(Progress {
             stage: "photos".into(),
             step: self.run.step,

@@ -143,8 +143,8 @@ pub fn save(field: &AnyField, provenance: &Provenance, path: &Path) -> Result<u6
 /// # Errors
 /// When the file is missing, cut short, not ours, of the wrong shapes, or holds values that are not finite.
 pub fn load(path: &Path, device: &Device) -> Result<(AnyField, Provenance)> {
-    let summary = peek(path)?;
-    drop(summary);
+    // Shapes are checked before the values take memory.
+    peek(path)?;
     let mut archive = Archive::read(path)?;
     from_archive(&mut archive, device).map_err(|e| e.file(path))
 }
