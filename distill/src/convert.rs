@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{RenderOptions, Seed, Volume, over, tensor, values};
+use retort_fields::field::{RenderOptions, Reshape, Seed, Volume, over, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
 use retort_fields::ops::march::{Samples, march};
 use retort_fields::ops::pointwise::trunc_exp;
 use retort_fields::ops::ssim::ssim;
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
+use retort_fields::render::visible::reached;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use retort_shaders::Camera;
@@ -26,9 +27,9 @@ use serde_json::{Value, json};
 use crate::gallery::Gallery;
 use crate::loss::{difference, weighted};
 use crate::preset::{Background, ConvertConfig, Level, Preset, Stage};
-use crate::run::{Run, RunOptions};
+use crate::run::{Run, RunConfig, RunOptions};
 use crate::task::{Outcome, Progress, Task};
-use crate::train::{densify, fill, jitter};
+use crate::train::{REACH_BATCHES, densify, fill, jitter};
 use crate::views;
 
 /// Views on which student and teacher are compared while the work goes on, and their height in pixels for volumes.
@@ -84,7 +85,14 @@ impl Convert {
                 primitives.plant(&seeds, device);
             }
         }
-        let run = Run::new(&student, &config.optimise, config.ema, config.steps, options)?;
+        let run = RunConfig {
+            optimise: &config.optimise,
+            ema: config.ema,
+            steps: config.steps,
+            growth: &config.growth,
+            penalties: &config.penalties,
+        };
+        let run = Run::new(&student, &run, options)?;
         let work = format!("convert {} to {}", teacher.kind(), student.kind());
         Ok(Self { teacher, config, stages, gallery, probes, run, work })
     }
@@ -137,7 +145,27 @@ impl Convert {
         found.unwrap_or(&self.stages[self.stages.len() - 1])
     }
 
+    /// Changes the student's shape where the preset says so.
+    fn grow(&mut self) -> Result<()> {
+        while let Some(growth) = self.run.due() {
+            let field = self.run.current();
+            let Some(volume) = field.as_volume() else { return Ok(()) };
+            let scene = self.teacher.scene();
+            let keep = growth.prune.map(|least| {
+                let gallery = &mut self.gallery;
+                // Steps that no batch has: the rays are others than those that were learned from.
+                let batches = (0..REACH_BATCHES).map(|i| gallery.rays(scene, 4096, u64::MAX - i));
+                let mut keep = reached(volume, batches, least);
+                keep.dilate();
+                keep
+            });
+            self.run.reshape(&Reshape { resolution: growth.resolution, keep: keep.as_ref(), shrink: growth.shrink })?;
+        }
+        Ok(())
+    }
+
     fn volume_step(&mut self) -> Result<Option<f32>> {
+        self.grow()?;
         let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
         let rays = stage.rays.unwrap_or(self.config.rays);
         let Some(student) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };

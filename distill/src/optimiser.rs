@@ -59,6 +59,12 @@ impl Optimiser {
         }
     }
 
+    /// Forgets everything: the field has parameters of another shape.
+    pub fn renew(&mut self) {
+        self.moments.clear();
+        self.t = 0;
+    }
+
     /// Follows what density control did to the rows.
     pub fn follow(&mut self, events: &[DensityEvent]) {
         for event in events {

@@ -108,6 +108,31 @@ pub struct OccupancyConfig {
     pub limit: f32,
 }
 
+/// A change of a grid's shape during a run; see [`retort_fields::field::Reshape`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Growth {
+    /// The share of the run after which it happens.
+    pub at: f32,
+    /// Cells along the longest edge from then on.
+    #[serde(default)]
+    pub resolution: Option<u32>,
+    /// Cells in which no sample of the views has this weight are given up.
+    #[serde(default)]
+    pub prune: Option<f32>,
+    /// Whether the box shrinks to what is left; needs `prune`.
+    #[serde(default)]
+    pub shrink: bool,
+}
+
+impl Growth {
+    fn is_sound(&self) -> bool {
+        (0.0..=1.0).contains(&self.at)
+            && self.prune.is_none_or(|weight| (0.0..1.0).contains(&weight))
+            && (!self.shrink || self.prune.is_some())
+    }
+}
+
 /// Training from photos.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +155,12 @@ pub struct TrainConfig {
     pub ssim: f32,
     /// Steps after which one more degree of spherical harmonics is used (primitives).
     pub sh_every: u32,
+    /// Changes of shape in their order (grids).
+    #[serde(default)]
+    pub growth: Vec<Growth>,
+    /// Weights of the field's own regularisers, by name; the field names what it has.
+    #[serde(default)]
+    pub penalties: BTreeMap<String, Schedule>,
     /// The optimiser.
     pub optimise: Optimise,
 }
@@ -222,6 +253,12 @@ pub struct ConvertConfig {
     pub ema: f32,
     /// The stages in order; those that a pair has no place for are dropped.
     pub stages: Vec<Stage>,
+    /// Changes of shape in their order (grids).
+    #[serde(default)]
+    pub growth: Vec<Growth>,
+    /// Weights of the field's own regularisers, by name; the field names what it has.
+    #[serde(default)]
+    pub penalties: BTreeMap<String, Schedule>,
     /// The optimiser.
     pub optimise: Optimise,
 }
@@ -306,6 +343,14 @@ impl Preset {
         if c.seeds > 20_000_000 || !(0.0..1.0).contains(&c.least_light) {
             let remedy = "use at most 20000000 seeds, and light from 0 to below 1";
             return bad("convert.seeds or convert.least_light", remedy);
+        }
+        for (growth, penalties) in [(&t.growth, &t.penalties), (&c.growth, &c.penalties)] {
+            if !growth.iter().all(Growth::is_sound) || growth.windows(2).any(|w| w[1].at < w[0].at) {
+                return bad("growth", "use rising shares, weights from 0 to below 1, and shrink only with prune");
+            }
+            if let Some((name, _)) = penalties.iter().find(|(_, weight)| !weight.is_sound()) {
+                return bad(&format!("the penalty {name}"), "use a number or rising points");
+            }
         }
         [&t.optimise, &c.optimise].into_iter().try_for_each(Optimise::check)
     }

@@ -1,21 +1,24 @@
 //! What every run has, whatever it learns from: a field on a gradient graph, its optimiser, its moving average, its
 //! clock, its checkpoint, and the guard that takes it back when a number stops being one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{DensityEvent, tensor, values};
+use retort_fields::field::{DensityEvent, Reshape, tensor, values};
 use retort_fields::files::archive::Archive;
 use retort_fields::files::{Provenance, from_archive, write_into};
 use retort_fields::ops::adam;
-use retort_fields::registry::{AnyField, detached_inner};
+use retort_fields::registry::{AnyField, FieldConfig, detached_inner};
+use retort_fields::rng::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::optimiser::{Optimiser, take_state};
-use crate::preset::Optimise;
+use crate::preset::{Growth, Optimise};
+use crate::schedule::Schedule;
 
 /// Steps between two copies that the guard can go back to.
 const KEEP_EVERY: u32 = 100;
@@ -46,6 +49,12 @@ pub struct Run {
     pub of: u32,
     /// Something that a person should know, to be taken by the next progress.
     pub note: Option<String>,
+    /// The shape that the field began with: later ones follow from it.
+    begun: FieldConfig,
+    growth: Vec<Growth>,
+    /// Changes of shape that have happened.
+    grown: usize,
+    penalties: BTreeMap<String, Schedule>,
     optimiser: Optimiser,
     average: Option<AnyField>,
     ema: f32,
@@ -66,6 +75,7 @@ struct Good {
     average: Option<AnyField>,
     optimiser: Optimiser,
     step: u32,
+    grown: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,16 +86,38 @@ struct Counters {
     returns: u32,
     seconds: f32,
     work: String,
+    grown: usize,
+    begun: FieldConfig,
+}
+
+/// What of a preset a run needs.
+pub struct RunConfig<'a> {
+    /// The optimiser.
+    pub optimise: &'a Optimise,
+    /// Decay of the moving average of the parameters, 0 for none.
+    pub ema: f32,
+    /// Steps.
+    pub steps: u32,
+    /// Changes of shape in their order.
+    pub growth: &'a [Growth],
+    /// Weights of the field's own regularisers, by name.
+    pub penalties: &'a BTreeMap<String, Schedule>,
 }
 
 impl Run {
     /// A run that begins with `field`.
     ///
     /// # Errors
-    /// When the preset has no rate for a parameter of the field.
-    pub fn new(field: &AnyField, optimise: &Optimise, ema: f32, steps: u32, options: &RunOptions) -> Result<Self> {
+    /// When the preset has no rate for a parameter of the field, or a penalty that the field does not know.
+    pub fn new(field: &AnyField, config: &RunConfig<'_>, options: &RunOptions) -> Result<Self> {
+        let RunConfig { optimise, ema, steps, growth, penalties } = *config;
         let field = field.trainable();
+        check_penalties(&field, penalties)?;
         Ok(Self {
+            begun: field.config(),
+            growth: growth.to_vec(),
+            grown: 0,
+            penalties: penalties.clone(),
             optimiser: Optimiser::new(optimise, &field)?,
             average: (ema > 0.0).then(|| field.frozen()),
             field,
@@ -166,6 +198,7 @@ impl Run {
             }
             self.keep();
         }
+        let loss = self.penalised(loss);
         let value = loss.clone().inner().into_scalar::<f32>();
         if !value.is_finite() {
             return self.go_back("the loss").map(|()| None);
@@ -190,6 +223,42 @@ impl Run {
             }
         }
         self.field = field.trainable();
+    }
+
+    /// The loss with the field's own regularisers.
+    fn penalised(&self, mut loss: Tensor<1>) -> Tensor<1> {
+        let Some(volume) = self.field.as_volume() else { return loss };
+        for (name, weight) in &self.penalties {
+            let weight = weight.at(self.share());
+            let mut rng = Rng::at(self.seed(), name, u64::from(self.step));
+            if let Some(penalty) = Some(()).filter(|()| weight != 0.0).and_then(|()| volume.penalty(name, &mut rng)) {
+                loss = loss + penalty * weight;
+            }
+        }
+        loss
+    }
+
+    /// The change of shape that is due, once.
+    pub fn due(&mut self) -> Option<Growth> {
+        let next = self.growth.get(self.grown).filter(|next| next.at <= self.share())?.clone();
+        self.grown += 1;
+        Some(next)
+    }
+
+    /// Changes the field's shape; the optimiser and the average start over, and so does what the guard goes back to.
+    ///
+    /// # Errors
+    /// When the asked shape is out of the kind's range.
+    pub fn reshape(&mut self, change: &Reshape<'_>) -> Result<()> {
+        let mut frozen = self.field.frozen();
+        let Some(volume) = frozen.as_volume_mut() else { return Ok(()) };
+        if volume.reshape(change)? {
+            self.optimiser.renew();
+            self.average = self.average.take().map(|_| frozen.clone());
+            self.field = frozen.trainable();
+            self.keep();
+        }
+        Ok(())
     }
 
     fn update_average(&mut self) {
@@ -236,6 +305,7 @@ impl Run {
             average: self.average.clone(),
             optimiser: self.optimiser.clone(),
             step: self.step,
+            grown: self.grown,
         }));
     }
 
@@ -257,6 +327,7 @@ impl Run {
         self.optimiser = good.optimiser.clone();
         self.optimiser.brake = brake;
         self.step = good.step;
+        self.grown = good.grown;
         Ok(())
     }
 
@@ -274,6 +345,8 @@ impl Run {
             returns: self.returns,
             seconds: self.seconds(),
             work: work.to_string(),
+            grown: self.grown,
+            begun: self.begun.clone(),
         };
         let counters = serde_json::to_value(counters).map_err(|e| Error::new(e.to_string()))?;
         let mut archive = Archive { json: json!({ "counters": counters, "extra": extra }), ..Archive::default() };
@@ -316,7 +389,7 @@ impl Run {
             object.remove("extra");
         }
         let (field, _) = from_archive(archive, &device)?;
-        if field.config() != self.field.config() {
+        if counters.begun != self.begun {
             return Err(Error::new("the checkpoint is of a field of another shape")
                 .remedy("give the preset and values of the first run, or start again without --resume"));
         }
@@ -335,6 +408,7 @@ impl Run {
             self.average = Some(average);
         }
         self.step = counters.step;
+        self.grown = counters.grown;
         self.of = counters.of;
         self.seed = counters.seed;
         self.returns = counters.returns;
@@ -342,6 +416,18 @@ impl Run {
         self.mark = (counters.step, counters.seconds);
         self.keep();
         Ok(json.get_mut("extra").map(Value::take).unwrap_or_default())
+    }
+}
+
+/// Whether the field has every regulariser that the preset weighs.
+fn check_penalties(field: &AnyField, penalties: &BTreeMap<String, Schedule>) -> Result<()> {
+    let known = |name: &str| field.as_volume().is_some_and(|v| v.penalty(name, &mut Rng::new(0, name)).is_some());
+    match penalties.keys().find(|name| !known(name)) {
+        Some(name) => {
+            Err(Error::new(format!("preset: penalties.{name} is no regulariser of a field of {}", field.kind()))
+                .remedy("take it out; `retort presets` shows which there are"))
+        }
+        None => Ok(()),
     }
 }
 

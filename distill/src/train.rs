@@ -10,16 +10,18 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use retort_fields::data::{Dataset, Photo, RayBatch, Split, draw_rays, undistorted};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{Frame, RenderOptions, Scene, Seed, over, tensor, values};
+use retort_fields::field::{Frame, RenderOptions, Reshape, Scene, Seed, over, tensor, values};
 use retort_fields::ops::ssim::ssim;
+use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
+use retort_fields::render::visible::{exclude_unseen, reached};
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use serde_json::{Value, json};
 
 use crate::loss::difference;
 use crate::preset::{Background, Loss, Preset, TrainConfig};
-use crate::run::{Run, RunOptions};
+use crate::run::{Run, RunConfig, RunOptions};
 use crate::task::{Outcome, Progress, Task};
 
 /// Rays of held-out photos on which progress is measured.
@@ -30,6 +32,9 @@ const PROBES: u32 = 20;
 const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
 const STOP: f32 = 1e-4;
+
+/// Batches of 4096 rays by which it is found where light reaches something.
+pub(crate) const REACH_BATCHES: u64 = 64;
 
 /// Training from photos.
 pub struct Train {
@@ -52,13 +57,27 @@ impl Train {
     pub fn new(data: Arc<Dataset>, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
         let scene = Scene::from(&*data);
         let mut field = preset.field.init(&scene, options.seed, device)?;
+        if let Some(volume) = field.as_volume_mut() {
+            let cameras: Vec<_> = data.split(Split::Train).iter().map(|p| p.camera.clone()).collect();
+            let mut grid = Occupancy::clone(volume.occupancy());
+            exclude_unseen(&mut grid, &scene, &cameras);
+            volume.set_occupancy(Arc::new(grid));
+        }
         if let Some(primitives) = field.as_primitives_mut() {
             let seeds = seeds_of(&data);
             if !seeds.is_empty() {
                 primitives.plant(&seeds, device);
             }
         }
-        let run = Run::new(&field, &preset.train.optimise, preset.train.ema, preset.train.steps, options)?;
+        let config = &preset.train;
+        let run = RunConfig {
+            optimise: &config.optimise,
+            ema: config.ema,
+            steps: config.steps,
+            growth: &config.growth,
+            penalties: &config.penalties,
+        };
+        let run = Run::new(&field, &run, options)?;
         let train = data.split(Split::Train);
         if train.is_empty() {
             return Err(Error::new("there is no photo to train on").file(&data.path).remedy("check the split files"));
@@ -96,6 +115,7 @@ impl Train {
     }
 
     fn volume_step(&mut self) -> Result<Option<f32>> {
+        self.grow()?;
         let (seed, step) = (self.run.seed(), self.run.step);
         self.refresh_occupancy(seed, step);
         // As many rays as the preset asks for, unless the grid is still so full that they would take minutes.
@@ -109,6 +129,26 @@ impl Train {
         self.per_ray = picture.samples.t.len() as f32 / rays as f32;
         let loss = ray_loss(picture.pixels, &batch, &backdrop, self.config.loss);
         self.run.descend(loss, |_| 1.0, |_, _| ())
+    }
+
+    /// Changes the field's shape where the preset says so.
+    fn grow(&mut self) -> Result<()> {
+        while let Some(growth) = self.run.due() {
+            let field = self.run.current();
+            let Some(volume) = field.as_volume() else { return Ok(()) };
+            let keep = growth.prune.map(|least| {
+                let (photos, seed) = (self.photos(Split::Train), self.run.seed());
+                let batches = (0..REACH_BATCHES).map(|i| {
+                    let batch = draw_rays(&photos, 4096, seed ^ 0x9A0E, i);
+                    (batch.origins, batch.directions)
+                });
+                let mut keep = reached(volume, batches, least);
+                keep.dilate();
+                keep
+            });
+            self.run.reshape(&Reshape { resolution: growth.resolution, keep: keep.as_ref(), shrink: growth.shrink })?;
+        }
+        Ok(())
     }
 
     fn refresh_occupancy(&mut self, seed: u64, step: u32) {

@@ -279,6 +279,34 @@ pub trait Volume: Field {
 
     /// What the log-density is clamped to.
     fn log_sigma_range(&self) -> [f32; 2];
+
+    /// Changes its shape as a schedule asks: a finer grid, cells given up, a smaller box. Returns whether it did; then
+    /// the parameters are new ones. The occupancy grid stays. A kind without a shape to change returns false.
+    ///
+    /// # Errors
+    /// When the asked shape is out of its range.
+    fn reshape(&mut self, change: &Reshape<'_>) -> Result<bool> {
+        let _ = change;
+        Ok(false)
+    }
+
+    /// A regulariser by the name that presets use, `[1]`: `"tv_sigma"`, `"l1"`; `None` where the kind has none of that
+    /// name. `rng` draws the part of the field that is looked at.
+    fn penalty(&self, name: &str, rng: &mut Rng) -> Option<Tensor<1>> {
+        let _ = (name, rng);
+        None
+    }
+}
+
+/// What is to become of a field that is made of grids.
+#[derive(Clone, Copy, Debug)]
+pub struct Reshape<'a> {
+    /// Cells along the longest edge from now on.
+    pub resolution: Option<u32>,
+    /// Where light of the views reaches something; what lies elsewhere may be given up.
+    pub keep: Option<&'a Occupancy>,
+    /// Whether the box shrinks to `keep`.
+    pub shrink: bool,
 }
 
 /// The density and colour that volume-level distillation reads, `n` points.

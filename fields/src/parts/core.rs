@@ -167,7 +167,8 @@ impl VolumeCore {
 
 /// The parts of [`crate::field::Field`] and [`Volume`] that are the same for every kind built on a [`VolumeCore`].
 macro_rules! volume_field {
-    ($kind:ty) => {
+    // What follows the kind overrides methods of `Volume`.
+    ($kind:ty $(, $($more:tt)*)?) => {
         impl crate::field::Field for $kind {
             fn scene(&self) -> &crate::field::Scene {
                 &self.core.scene
@@ -222,6 +223,7 @@ macro_rules! volume_field {
             fn log_sigma_range(&self) -> [f32; 2] {
                 self.config.volume.log_sigma_range
             }
+            $($($more)*)?
         }
     };
 }

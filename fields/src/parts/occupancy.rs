@@ -162,9 +162,7 @@ impl Occupancy {
 
     /// The lower corner of a cell, in cells.
     fn cell_corner(&self, cell: usize) -> Vec3 {
-        let shift = self.resolution.trailing_zeros();
-        let (cell, mask) = (cell as u32, self.resolution - 1);
-        UVec3::new(cell & mask, (cell >> shift) & mask, cell >> (2 * shift)).as_vec3()
+        cell_corner(cell, self.resolution.trailing_zeros())
     }
 
     /// The position in cells, `[0, R]` inside the grid.
@@ -311,14 +309,20 @@ impl Occupancy {
     /// Such cells are not refreshed and do not count in the mean: those that no camera sees, and with a contraction
     /// those outside the ball of radius 2 ([`Occupancy::exclude_outside_ball`]).
     pub fn exclude(&mut self, outside: impl Fn(Vec3, Vec3) -> bool) {
+        let (min, scale, shift) = (self.bounds.min, self.scale, self.resolution.trailing_zeros());
+        let place = |corner: Vec3| min + corner / scale;
+        self.exclude_cells(|cell| {
+            let corner = cell_corner(cell, shift);
+            outside(place(corner), place(corner + 1.0))
+        });
+    }
+
+    /// Empties for good every cell for which `outside(cell)` holds, as [`Occupancy::exclude`].
+    pub fn exclude_cells(&mut self, outside: impl Fn(usize) -> bool) {
         let mut bits = std::mem::take(&mut self.levels[0]);
-        for cell in 0..self.density.len() {
-            let corner = self.cell_corner(cell);
-            let place = |corner: Vec3| self.bounds.min + corner / self.scale;
-            if outside(place(corner), place(corner + 1.0)) {
-                self.density[cell] = EXCLUDED;
-                bits[cell / 64] &= !(1 << (cell % 64));
-            }
+        for cell in (0..self.density.len()).filter(|&cell| outside(cell)) {
+            self.density[cell] = EXCLUDED;
+            bits[cell / 64] &= !(1 << (cell % 64));
         }
         self.set_bits(bits);
     }
@@ -348,6 +352,12 @@ impl Occupancy {
             self.levels[level] = coarse;
         }
     }
+}
+
+/// The lower corner of a cell in cells, in a grid of `1 << shift` cells along an edge.
+fn cell_corner(cell: usize, shift: u32) -> Vec3 {
+    let (cell, mask) = (cell as u32, (1 << shift) - 1);
+    UVec3::new(cell & mask, (cell >> shift) & mask, cell >> (2 * shift)).as_vec3()
 }
 
 #[inline(always)]

@@ -1,3 +1,4 @@
 //! Differentiable pictures.
 
+pub mod visible;
 pub mod volume;
