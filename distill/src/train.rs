@@ -126,7 +126,7 @@ impl Train {
         let Some(volume) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
         let jitter = jitter(batch.len(), seed, step);
         let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
-        self.per_ray = picture.samples.t.len() as f32 / rays as f32;
+        self.per_ray = picture.samples.count() as f32 / rays as f32;
         let loss = ray_loss(picture.pixels, &batch, &backdrop, self.config.loss);
         self.run.descend(loss, |_| 1.0, |_, _| ())
     }

@@ -94,6 +94,11 @@ impl Buffer {
         Self { handle: client.empty(len * 4), len }
     }
 
+    /// The values of a contiguous float32 tensor.
+    pub fn of(tensor: &CubeTensor) -> Self {
+        Self { handle: tensor.handle.clone(), len: tensor.meta.num_elements() }
+    }
+
     /// As a kernel's argument.
     #[expect(unsafe_code, reason = "a kernel takes a buffer on the word of its caller")]
     pub fn arg(&self) -> BufferArg {

@@ -9,7 +9,8 @@ use retort_shaders::Camera;
 use crate::data::photo_rays;
 use crate::field::{Frame, RenderOptions, Volume, tensor, values};
 use crate::ops::composite::composite;
-use crate::ops::march::{Samples, march};
+use crate::ops::march::gpu::DeviceSamples;
+use crate::ops::march::{Marched, Samples, march_on};
 use crate::ops::pointwise::trunc_exp;
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
@@ -19,30 +20,31 @@ pub struct RayPicture {
     /// Premultiplied colour, alpha and depth, `[rays, 5]`.
     pub pixels: Tensor<2>,
     /// Where the field was asked.
-    pub samples: Arc<Samples>,
+    pub samples: Marched,
 }
 
 /// Renders rays with everything on the gradient graph. `origins` and `directions` are `[rays, 3]`, `jitter` `[rays]`
 /// shifts each ray's samples by a fraction of a step.
 pub fn render_rays(volume: &dyn Volume, origins: &[f32], directions: &[f32], jitter: &[f32], stop: f32) -> RayPicture {
-    let samples = Arc::new(march(origins, directions, jitter, volume.occupancy(), &volume.march_spec(), None));
+    let samples = found(volume, origins, directions, jitter);
     let pixels = render_samples(volume, &samples, stop);
     RayPicture { pixels, samples }
 }
 
+/// The samples of rays, on the field's device.
+fn found(volume: &dyn Volume, origins: &[f32], directions: &[f32], jitter: &[f32]) -> Marched {
+    march_on(&volume.device(), origins, directions, jitter, volume.occupancy(), &volume.march_spec())
+}
+
 /// Renders samples that are there already, `[rays, 5]`.
-pub fn render_samples(volume: &dyn Volume, samples: &Arc<Samples>, stop: f32) -> Tensor<2> {
-    let device = volume.device();
-    let rays = samples.ray_start.len() - 1;
-    let n = samples.t.len();
-    if n == 0 {
-        return Tensor::zeros([rays, 5], &device);
+pub fn render_samples(volume: &dyn Volume, samples: impl Into<Marched>, stop: f32) -> Tensor<2> {
+    let (device, samples) = (volume.device(), samples.into());
+    if samples.count() == 0 {
+        return Tensor::zeros([samples.rays(), 5], &device);
     }
-    let x = tensor(samples.position.clone(), [n, 3], &device);
-    let d = tensor(samples.direction.clone(), [n, 3], &device);
-    let latent = volume.block1(x);
-    let rgb = volume.block2(latent.latent, d);
-    composite(trunc_exp(latent.log_sigma), rgb, samples, stop)
+    let latent = volume.block1(samples.position(&device));
+    let rgb = volume.block2(latent.latent, samples.direction(&device));
+    composite(trunc_exp(latent.log_sigma), rgb, &samples, stop)
 }
 
 /// The picture of a volume, ray chunk by ray chunk, so that memory does not grow with the picture.
@@ -53,15 +55,25 @@ pub fn render(volume: &dyn Volume, camera: &Camera, options: &RenderOptions) -> 
     for first in (0..camera.height).step_by(rows as usize) {
         let (origins, directions) = photo_rays(camera, first..camera.height.min(first + rows));
         let jitter = vec![0.5; origins.len() / 3];
-        let samples = Arc::new(march(&origins, &directions, &jitter, volume.occupancy(), &volume.march_spec(), None));
-        parts.push(if tracked {
-            render_samples(volume, &samples, options.stop)
-        } else {
-            render_live(volume, &samples, options.stop)
-        });
+        match found(volume, &origins, &directions, &jitter) {
+            Marched::Host(samples) if !tracked => parts.push(render_live(volume, &samples, options.stop)),
+            Marched::Gpu(samples) if !tracked => parts.extend(render_pieces(volume, &samples, options.stop)),
+            samples => parts.push(render_samples(volume, &samples, options.stop)),
+        }
     }
     let pixels = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 0) };
     Frame { pixels, width: camera.width, height: camera.height }
+}
+
+/// Samples that a picture on a GPU asks a field for at a time: 64 values of each fill half of the 128 MiB that every
+/// device binds.
+const ASKED: usize = 1 << 18;
+
+/// Renders without gradients on a GPU. Everything is asked for, hidden or not: the samples never leave the device, and
+/// to find out what is hidden would make the device wait for the host at every segment.
+fn render_pieces(volume: &dyn Volume, samples: &DeviceSamples, stop: f32) -> Vec<Tensor<2>> {
+    let pieces = samples.pieces(ASKED).into_iter();
+    pieces.map(|piece| render_samples(volume, Marched::Gpu(Arc::new(piece)), stop)).collect()
 }
 
 /// Renders without gradients, asking for colour only where light still arrives: about half of the samples of an
@@ -93,6 +105,9 @@ const SEGMENT: u32 = 48;
 
 /// Asks a field, without gradients, for density and colour up to where less than `stop` of a ray's light is left;
 /// `None` where no sample is left.
+///
+/// The host leads, on every device: where a ray ends decides what is asked next, and the lessons of a conversion need
+/// the rows that are left in host memory as well.
 pub fn see(volume: &dyn Volume, samples: &Samples, stop: f32) -> Option<Seen> {
     let device = volume.device();
     let rays = samples.ray_start.len().saturating_sub(1);
@@ -209,15 +224,15 @@ pub fn refresh_occupancy(volume: &mut dyn Volume, seed: u64, step: u32, warm_up:
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, DeviceKind};
 
     use super::*;
     use crate::field::Scene;
-    use crate::registry::FieldConfig;
+    use crate::ops::gpu::testing;
+    use crate::registry::{AnyField, FieldConfig};
 
-    /// What is asked for segment by segment shows the same picture as everything at once.
-    #[test]
-    fn segments_show_what_the_whole_shows() {
+    /// A fresh field is a fog of density about 1, through which rays end after 9 units; a larger `scale` is denser.
+    fn fog(scale: f32, device: &Device) -> AnyField {
         let config: FieldConfig = serde_json::from_value(serde_json::json!({
             "kind": "hash", "levels": 3, "features": 2, "log2_table_size": 10, "base_resolution": 4,
             "finest_resolution": 16, "sigma_hidden": [16],
@@ -225,16 +240,24 @@ mod tests {
                         "occupancy_resolution": 16, "samples_per_diagonal": 300, "cone_angle": 0.0 }
         }))
         .expect("a hash field");
-        let field = config.init(&Scene::default(), 3, &Device::flex()).expect("sound");
-        // A fresh field is a fog of density about 1: rays end after 9 units, so a denser copy is looked at as well.
-        let camera = Camera::look_at(glam::Vec3::new(2.5, 1.0, 0.5), glam::Vec3::ZERO, glam::Vec3::Z, 0.7, 24, 16);
-        let (origins, directions) = photo_rays(&camera, 0..16);
+        let field = config.init(&Scene::default(), 3, device).expect("sound");
+        field.map(|t| if t.dims()[0] == 1 { t * scale } else { t * (3000.0 * scale) })
+    }
+
+    fn view() -> Camera {
+        Camera::look_at(glam::Vec3::new(2.5, 1.0, 0.5), glam::Vec3::ZERO, glam::Vec3::Z, 0.7, 24, 16)
+    }
+
+    /// What is asked for segment by segment shows the same picture as everything at once.
+    #[test]
+    fn segments_show_what_the_whole_shows() {
+        let (origins, directions) = photo_rays(&view(), 0..16);
         for scale in [1.0_f32, 40.0] {
-            let dense = field.map(|t| if t.dims()[0] == 1 { t * scale } else { t * (3000.0 * scale) });
-            let volume = dense.as_volume().expect("a volume");
-            let samples = march(&origins, &directions, &[0.5; 384], volume.occupancy(), &volume.march_spec(), None);
+            let field = fog(scale, &Device::flex());
+            let volume = field.as_volume().expect("a volume");
+            let samples = found(volume, &origins, &directions, &[0.5; 384]).to_host();
             assert!(samples.t.len() > 384 * SEGMENT as usize, "rays have several segments");
-            let whole = values(render_samples(volume, &Arc::new(samples.clone()), 1e-4));
+            let whole = values(render_samples(volume, &samples, 1e-4));
             let parts = values(render_live(volume, &samples, 1e-4));
             let worst = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 1e-5, "scale {scale}: {worst}");
@@ -245,5 +268,50 @@ mod tests {
             let differs = whole.iter().zip(&short).any(|(a, b)| (a - b).abs() > 1e-3);
             assert!(differs || scale > 1.0, "an early end shows in the fog");
         }
+    }
+
+    #[test]
+    fn a_gpu_shows_what_the_cpu_shows() {
+        testing::device();
+        let gpu = Device::wgpu(DeviceKind::DefaultDevice);
+        let options = RenderOptions { chunk: 100, ..RenderOptions::default() };
+        let picture = |device: &Device, tracked: bool| {
+            let field = fog(1.0, device);
+            let field = if tracked { field.trainable() } else { field };
+            values(field.render(&view(), &options).pixels)
+        };
+        let expected = picture(&Device::flex(), false);
+        for tracked in [false, true] {
+            testing::assert_close("the picture", &picture(&gpu, tracked), &expected, 1e-4);
+        }
+    }
+
+    #[test]
+    fn pieces_show_what_the_whole_shows() {
+        testing::device();
+        let field = fog(1.0, &Device::wgpu(DeviceKind::DefaultDevice));
+        let volume = field.as_volume().expect("a volume");
+        let (origins, directions) = photo_rays(&view(), 0..16);
+        let samples = found(volume, &origins, &directions, &[0.5; 384]);
+        let Marched::Gpu(on) = &samples else { panic!("a field on a GPU marches there") };
+        let whole = values(render_samples(volume, &samples, 1e-4));
+        // With the least, every ray that has samples is on its own.
+        for (most, least) in [(usize::MAX, 1), (3000, 10), (1, 100)] {
+            let pieces: Vec<_> = on.pieces(most).into_iter().map(|p| Marched::Gpu(Arc::new(p))).collect();
+            assert!(pieces.len() >= least && pieces.iter().all(|p| p.count() <= most || p.rays() == 1));
+            assert_eq!(pieces.iter().map(Marched::rays).sum::<usize>(), 384);
+            if least == 10 {
+                let parts: Vec<f32> =
+                    pieces.iter().flat_map(|piece| values(render_samples(volume, piece, 1e-4))).collect();
+                testing::assert_close("the picture", &parts, &whole, 1e-6);
+                // The negative control: the pieces in another order.
+                let turned = pieces.iter().rev().flat_map(|piece| values(render_samples(volume, piece, 1e-4)));
+                assert!(testing::difference(&turned.collect::<Vec<_>>(), &whole) > 1e-2);
+            }
+        }
+        let empty = found(volume, &[9.0; 6], &[0.0, 0.0, 1.0, 0.0, 0.0, 1.0], &[0.5; 2]);
+        let Marched::Gpu(empty) = empty else { panic!("a field on a GPU marches there") };
+        assert_eq!(render_pieces(volume, &empty, 1e-4).len(), 1);
+        assert!(values(render_pieces(volume, &empty, 1e-4).remove(0)).iter().all(|&v| v == 0.0));
     }
 }

@@ -90,24 +90,24 @@ pub(crate) fn ema_with(tier: Tier, average: &mut [f32], param: &[f32], decay: f3
 /// What is the same for every parameter of a step, computed in double precision: at `t = 1`, `1 − β₂ᵗ` would lose
 /// half its digits in single.
 #[derive(Clone, Copy)]
-struct Rates {
-    beta1: f32,
-    rest1: f32,
-    beta2: f32,
-    rest2: f32,
+pub(super) struct Rates {
+    pub(super) beta1: f32,
+    pub(super) rest1: f32,
+    pub(super) beta2: f32,
+    pub(super) rest2: f32,
     /// `lr / (1 − β₁ᵗ)`
-    rate: f32,
+    pub(super) rate: f32,
     /// `1 / √(1 − β₂ᵗ)`
-    root: f32,
-    eps: f32,
+    pub(super) root: f32,
+    pub(super) eps: f32,
     /// `1 − lr · weight_decay`
-    kept: f32,
-    skip: bool,
+    pub(super) kept: f32,
+    pub(super) skip: bool,
 }
 
 impl Rates {
     #[expect(clippy::cast_possible_truncation, reason = "the kernel computes in single precision")]
-    fn new(lr: f32, t: u32, spec: &AdamSpec) -> Self {
+    pub(super) fn new(lr: f32, t: u32, spec: &AdamSpec) -> Self {
         let [beta1, beta2, lr, t] = [spec.beta1.into(), spec.beta2.into(), lr.into(), f64::from(t.max(1))];
         Self {
             beta1: spec.beta1,

@@ -1,9 +1,11 @@
-//! Adam on tensors: in place on the CPU, by stock tensor operations elsewhere.
+//! Adam on tensors, in place on either kind of device. A tensor that a snapshot shares is copied first.
 
-use burn::backend::{DispatchDevice, Flex};
+use burn::backend::{Cube, DispatchDevice, Flex};
 use burn::tensor::{Device, Tensor};
 
-use super::cpu::{self, AdamSpec};
+use super::cpu::{self, AdamSpec, Rates};
+use super::gpu;
+use crate::ops::kernel::CubeTensor;
 
 /// A parameter with its moments, all of one shape and free of any gradient graph.
 #[derive(Clone, Debug)]
@@ -31,11 +33,10 @@ pub fn step(param: Tensor<2>, grad: Tensor<2>, moments: &mut Moments, rate: f32,
     if on_cpu(&param) {
         step_on_cpu(param, grad, moments, rate, t, spec)
     } else {
-        step_by_ops(param, grad, moments, rate, t, spec)
+        step_on_gpu(param, grad, moments, &Rates::new(rate, t, spec))
     }
 }
 
-/// The in-place form. A tensor that a snapshot shares is copied first by burn's copy-on-write.
 fn step_on_cpu(
     param: Tensor<2>,
     grad: Tensor<2>,
@@ -66,35 +67,23 @@ fn step_on_cpu(
     Tensor::from_primitive::<Flex>(param)
 }
 
-/// The same by stock tensor operations, on any device.
-pub fn step_by_ops(
-    param: Tensor<2>,
-    grad: Tensor<2>,
-    moments: &mut Moments,
-    rate: f32,
-    t: u32,
-    spec: &AdamSpec,
-) -> Tensor<2> {
-    let touched = spec.skip_zero_grad.then(|| grad.clone().not_equal_elem(0.0).float());
-    let blend = |old: Tensor<2>, new: Tensor<2>| match &touched {
-        Some(mask) => old.clone() + (new - old) * mask.clone(),
-        None => new,
-    };
-    let m = moments.m.clone() * spec.beta1 + grad.clone() * (1.0 - spec.beta1);
-    let v = moments.v.clone() * spec.beta2 + grad.clone() * grad * (1.0 - spec.beta2);
-    moments.m = blend(moments.m.clone(), m);
-    moments.v = blend(moments.v.clone(), v);
-    let correction = |beta: f32| (1.0 - f64::from(beta).powi(t as i32)) as f32;
-    let m_hat = moments.m.clone() / correction(spec.beta1);
-    let v_hat = moments.v.clone() / correction(spec.beta2);
-    let decayed = param.clone() * (1.0 - rate * spec.weight_decay);
-    blend(param, decayed - m_hat / (v_hat.sqrt() + spec.eps) * rate)
+fn on_gpu(tensor: Tensor<2>) -> CubeTensor {
+    tensor.try_into_primitive::<Cube>().expect("a device is the CPU or a GPU")
+}
+
+fn step_on_gpu(param: Tensor<2>, grad: Tensor<2>, moments: &mut Moments, rates: &Rates) -> Tensor<2> {
+    let device = param.device();
+    let take = |tensor: &mut Tensor<2>| on_gpu(std::mem::replace(tensor, Tensor::zeros([1, 1], &device)));
+    let (m, v) = (take(&mut moments.m), take(&mut moments.v));
+    let [param, m, v] = gpu::step(on_gpu(param), on_gpu(grad), m, v, rates).map(Tensor::from_primitive::<Cube>);
+    *moments = Moments { m, v };
+    param
 }
 
 /// `average · decay + param · (1 − decay)`: an exponential moving average of a parameter.
 pub fn ema(average: Tensor<2>, param: &Tensor<2>, decay: f32) -> Tensor<2> {
     if !on_cpu(&average) {
-        return average * decay + param.clone() * (1.0 - decay);
+        return Tensor::from_primitive::<Cube>(gpu::ema(on_gpu(average), on_gpu(param.clone()), decay));
     }
     let mut average = average.try_into_primitive::<Flex>().expect("checked to be on the CPU");
     let param = param.clone().try_into_primitive::<Flex>().expect("lives where its average lives");

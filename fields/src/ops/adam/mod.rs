@@ -3,10 +3,11 @@
 
 pub mod cpu;
 mod face;
+mod gpu;
 pub mod reference;
 
 pub use cpu::AdamSpec;
-pub use face::{Moments, ema, step, step_by_ops};
+pub use face::{Moments, ema, step};
 
 #[cfg(test)]
 mod tests;

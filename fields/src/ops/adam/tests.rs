@@ -1,5 +1,9 @@
+use burn::tensor::{Device, DeviceKind};
+
 use super::cpu::{AdamSpec, ema_with, step_with};
-use super::{cpu, reference};
+use super::{Moments, cpu, ema, reference, step};
+use crate::field::{tensor, values};
+use crate::ops::gpu::testing;
 use crate::ops::simd::Tier;
 use crate::rng::Rng;
 
@@ -124,5 +128,82 @@ fn the_average_follows_on_every_tier() {
             ema_with(tier, &mut average, &param, 0.95);
             assert!(average.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{tier:?}");
         }
+    }
+}
+
+/// As [`run`], on the tests' GPU.
+fn run_on_gpu(n: usize, steps: u32, spec: &AdamSpec) -> State {
+    testing::device();
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let mut param = tensor(state(n).param, [n, 1], &device);
+    let mut moments = Moments::zeros([n, 1], &device);
+    for t in 1..=steps {
+        param = step(param, tensor(gradient(n, t), [n, 1], &device), &mut moments, 1e-2, t, spec);
+    }
+    State { param: values(param), m: values(moments.m), v: values(moments.v) }
+}
+
+/// As in the comparison of tiers: a mean of opposite gradients cancels.
+fn near(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 + 1e-5 * b.abs())
+}
+
+#[test]
+fn a_gpu_agrees_with_the_cpu() {
+    // The last beyond 65,535 groups.
+    for n in [1, 1000, 65_536 * 64 + 5] {
+        for spec in specs().iter().skip(if n > 1000 { 2 } else { 0 }) {
+            let (expected, found) = (run(Tier::best(), n, 3, spec), run_on_gpu(n, 3, spec));
+            assert!(close(&found.v, &expected.v), "v, n = {n}, {spec:?}");
+            assert!(near(&found.m, &expected.m), "m, n = {n}, {spec:?}");
+            assert!(near(&found.param, &expected.param), "parameters, n = {n}, {spec:?}");
+        }
+    }
+    // The negative control.
+    let wrong = AdamSpec { beta1: 0.89, beta2: 0.9901, ..specs()[1].clone() };
+    let (good, bad) = (run(Tier::best(), 1000, 3, &specs()[1]), run_on_gpu(1000, 3, &wrong));
+    assert!(!close(&bad.v, &good.v) && !near(&bad.m, &good.m) && !near(&bad.param, &good.param));
+}
+
+#[test]
+fn a_gpu_does_not_take_a_nan_gradient_for_zero() {
+    testing::device();
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let spec = AdamSpec { skip_zero_grad: true, ..AdamSpec::default() };
+    let mut moments = Moments::zeros([3, 1], &device);
+    let grad = tensor(vec![f32::NAN, 0.0, -0.0], [3, 1], &device);
+    let param = values(step(tensor(vec![1.0; 3], [3, 1], &device), grad, &mut moments, 0.1, 1, &spec));
+    assert!(param[0].is_nan() && param[1..] == [1.0; 2], "{param:?}");
+}
+
+/// A step is in place, but never under the eyes of somebody who kept the old values.
+#[test]
+fn snapshots_stay_as_they_are() {
+    testing::device();
+    for device in [Device::flex(), Device::wgpu(DeviceKind::DefaultDevice)] {
+        let mut moments = Moments::zeros([100, 3], &device);
+        let grad = tensor(gradient(300, 1), [100, 3], &device);
+        let param = tensor(state(300).param, [100, 3], &device);
+        let (kept, kept_moments) = (param.clone(), moments.clone());
+        let stepped = step(param, grad, &mut moments, 0.1, 1, &AdamSpec::default());
+        let average = ema(kept.clone(), &stepped, 0.9);
+        assert_eq!(values(kept), state(300).param);
+        assert!(values(kept_moments.m).iter().chain(&values(kept_moments.v)).all(|&v| v == 0.0));
+        assert_ne!(values(stepped), state(300).param);
+        assert_ne!(values(average), state(300).param);
+    }
+}
+
+#[test]
+fn the_average_follows_on_a_gpu() {
+    testing::device();
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    for n in [1, 1000, 65_536 * 64 + 5] {
+        let (mut expected, param) = (state(n).param, gradient(n, 1));
+        let average = ema(tensor(expected.clone(), [n, 1], &device), &tensor(param.clone(), [n, 1], &device), 0.95);
+        reference::ema(&mut expected, &param, 0.95);
+        assert!(near(&values(average), &expected), "n = {n}");
+        let other = ema(tensor(state(n).param, [n, 1], &device), &tensor(param, [n, 1], &device), 0.951);
+        assert!(!near(&values(other), &expected), "n = {n}: the comparison would not notice");
     }
 }

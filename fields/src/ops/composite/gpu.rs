@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::face::Composite;
 use crate::ops::gpu::{Buffer, arg, empty, group, groups, zeros};
 use crate::ops::kernel::{CubeTensor, GpuKernel, Memo};
+use crate::ops::march::Marched;
 
 /// The samples' rows, distances and lengths on the device; kept from the forward to the backward pass.
 struct OnDevice {
@@ -15,28 +16,27 @@ struct OnDevice {
 }
 
 impl Composite {
-    fn upload(&self, like: &CubeTensor) -> OnDevice {
-        let (s, client) = (&*self.samples, &like.client);
-        OnDevice {
-            ray_start: Buffer::new(client, &s.ray_start),
-            t: Buffer::new(client, &s.t),
-            dt: Buffer::new(client, &s.dt),
+    fn on_device(&self, like: &CubeTensor) -> OnDevice {
+        let client = &like.client;
+        match &self.samples {
+            Marched::Host(s) => OnDevice {
+                ray_start: Buffer::new(client, &s.ray_start),
+                t: Buffer::new(client, &s.t),
+                dt: Buffer::new(client, &s.dt),
+            },
+            Marched::Gpu(s) => OnDevice { ray_start: s.starts.clone(), t: Buffer::of(&s.t), dt: Buffer::of(&s.dt) },
         }
-    }
-
-    fn rays(&self) -> usize {
-        self.samples.ray_start.len() - 1
     }
 }
 
 impl GpuKernel for Composite {
     fn forward(&self, inputs: &[CubeTensor]) -> (CubeTensor, Memo) {
-        let (sigma, rgb, rays) = (&inputs[0], &inputs[1], self.rays());
-        if rays == 0 || self.samples.t.is_empty() {
+        let (sigma, rgb, rays) = (&inputs[0], &inputs[1], self.samples.rays());
+        if rays == 0 || self.samples.count() == 0 {
             return (zeros(sigma, [rays, 5]), None);
         }
         let out = empty(sigma, [rays, 5]);
-        let on = self.upload(sigma);
+        let on = self.on_device(sigma);
         kernels::forward::launch(
             &sigma.client,
             groups(rays),
@@ -60,13 +60,13 @@ impl GpuKernel for Composite {
         grad: CubeTensor,
         wanted: &[bool],
     ) -> Vec<Option<CubeTensor>> {
-        let (sigma, rgb, n) = (&inputs[0], &inputs[1], self.samples.t.len());
+        let (sigma, rgb, n) = (&inputs[0], &inputs[1], self.samples.count());
         // Both come from one walk; samples behind the end of a ray keep the zero.
         let to = [zeros(sigma, [n, 1]), zeros(sigma, [n, 3])];
         if let Some(on) = memo.as_ref().and_then(|m| m.downcast_ref::<OnDevice>()) {
             kernels::backward::launch(
                 &sigma.client,
-                groups(self.rays()),
+                groups(self.samples.rays()),
                 group(),
                 on.ray_start.arg(),
                 arg(sigma),
@@ -76,7 +76,7 @@ impl GpuKernel for Composite {
                 arg(&grad),
                 arg(&to[0]),
                 arg(&to[1]),
-                self.rays() as u32,
+                self.samples.rays() as u32,
                 self.stop,
             );
         }
@@ -200,7 +200,7 @@ mod tests {
         let sigma: Vec<f32> = uniform(1, "sigma", n, -6.0, 5.0).iter().map(|s| s.exp()).collect();
         let rgb = uniform(1, "rgb", n * 3, 0.0, 1.0);
         let samples = Arc::new(Samples { ray_start, t, dt, ..Samples::default() });
-        compare(&Composite { samples, stop: 1e-2 }, &[(&sigma, [n, 1]), (&rgb, [n, 3])], 1e-5);
+        compare(&Composite { samples: Marched::Host(samples), stop: 1e-2 }, &[(&sigma, [n, 1]), (&rgb, [n, 3])], 1e-5);
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
     fn rays_without_samples_are_black() {
         use crate::ops::gpu::testing::{download, upload};
         let samples = Arc::new(Samples { ray_start: vec![0; 4], ..Samples::default() });
-        let kernel = Composite { samples, stop: 1e-2 };
+        let kernel = Composite { samples: Marched::Host(samples), stop: 1e-2 };
         let inputs = [upload(&[], [0, 1]), upload(&[], [0, 3])];
         let (out, memo) = GpuKernel::forward(&kernel, &inputs);
         assert_eq!(download(out), [0.0; 15]);

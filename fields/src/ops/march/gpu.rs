@@ -5,8 +5,10 @@
 //! margins as [`super::cpu`]. So both choose the same steps, unless a device fuses a multiplication with an addition
 //! and a sample on the very face of a cell falls on its other side.
 
-use burn::tensor::{DType, Shape};
+use burn::backend::Cube;
+use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeDevice;
+use burn_cubecl::kernel::into_contiguous;
 use cubecl::client::Client;
 use rayon::prelude::*;
 
@@ -45,6 +47,8 @@ impl DeviceGrid {
 pub struct DeviceSamples {
     /// `[r + 1]`, on the host.
     pub ray_start: Vec<u32>,
+    /// The same on the device.
+    pub starts: Buffer,
     /// `[n, 3]` in warped space.
     pub position: CubeTensor,
     /// `[n, 3]` of the ray.
@@ -56,6 +60,42 @@ pub struct DeviceSamples {
 }
 
 impl DeviceSamples {
+    /// The same samples in pieces of whole rays, each of at most `most` samples or of one ray.
+    pub fn pieces(&self, most: usize) -> Vec<Self> {
+        let (starts, rays) = (&self.ray_start, self.ray_start.len() - 1);
+        let mut pieces = Vec::new();
+        let mut first = 0;
+        while first < rays {
+            let fits = starts[first + 1..].partition_point(|&end| (end - starts[first]) as usize <= most);
+            let next = first + fits.max(1);
+            pieces.push(self.piece(first, next));
+            first = next;
+        }
+        pieces
+    }
+
+    /// Rays `first..next`.
+    fn piece(&self, first: usize, next: usize) -> Self {
+        let rows = self.ray_start[first] as usize..self.ray_start[next] as usize;
+        let cut = |tensor: &CubeTensor| {
+            if rows.is_empty() || rows.len() == dims(tensor)[0] {
+                return tensor.clone();
+            }
+            let all = Tensor::<2>::from_primitive::<Cube>(tensor.clone());
+            let part = all.slice([rows.clone(), 0..dims(tensor)[1]]).try_into_primitive::<Cube>();
+            into_contiguous(part.expect("it lies on the same device"))
+        };
+        let ray_start: Vec<u32> = self.ray_start[first..=next].iter().map(|at| at - self.ray_start[first]).collect();
+        Self {
+            starts: Buffer::new(&self.t.client, &ray_start),
+            ray_start,
+            position: cut(&self.position),
+            direction: cut(&self.direction),
+            t: cut(&self.t),
+            dt: cut(&self.dt),
+        }
+    }
+
     /// Downloads the rows.
     pub fn to_host(&self) -> Samples {
         let read = |tensor: &CubeTensor| {
@@ -142,7 +182,8 @@ pub fn march(
         let handle = client.empty((n * width).max(1) * size_of::<f32>());
         CubeTensor::new_contiguous(client.clone(), device.clone(), Shape::from([n, width]), handle, DType::F32)
     };
-    let rows_of = |ray_start, n| DeviceSamples {
+    let rows_of = |ray_start: Vec<u32>, n| DeviceSamples {
+        starts: Buffer::new(&client, &ray_start),
         ray_start,
         position: new(n, 3),
         direction: new(n, 3),
@@ -158,7 +199,7 @@ pub fn march(
     let (_, n) = accumulate(&mut ray_start, limit);
     let out = rows_of(ray_start, n);
     if n > 0 {
-        walk.launch(&client, rays, &Buffer::new(&client, &out.ray_start), &out, true);
+        walk.launch(&client, rays, &out.starts, &out, true);
     }
     out
 }

@@ -3,12 +3,12 @@
 use burn::tensor::Tensor;
 
 use super::{forward, forward_backward};
-use crate::ops::kernel::{Kernel, Memo, apply2};
+use crate::ops::kernel::{GpuKernel, Kernel, Memo, apply2};
 
 #[derive(Debug)]
-struct Ssim {
-    width: usize,
-    height: usize,
+pub(super) struct Ssim {
+    pub(super) width: usize,
+    pub(super) height: usize,
 }
 
 impl Kernel for Ssim {
@@ -29,6 +29,10 @@ impl Kernel for Ssim {
                 *g *= grad[0];
             }
         }
+    }
+
+    fn gpu(&self) -> Option<&dyn GpuKernel> {
+        Some(self)
     }
 }
 

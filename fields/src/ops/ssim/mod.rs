@@ -10,6 +10,7 @@
 
 mod cpu;
 mod face;
+mod gpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::{CHANNELS, forward, forward_backward, reference};
 use crate::rng::Rng;
 
 /// A smooth picture and a disturbed copy of it, `[h, w, 3]` in `[0, 1]`.
-fn pair(width: usize, height: usize) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn pair(width: usize, height: usize) -> (Vec<f32>, Vec<f32>) {
     let mut rng = Rng::new(3, "ssim pictures");
     let mut pictures = (Vec::new(), Vec::new());
     for i in 0..width * height * CHANNELS {
@@ -17,7 +17,7 @@ fn pair(width: usize, height: usize) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// The largest difference, as a share of the largest entry of `expected`.
-fn error(actual: &[f32], expected: &[f64]) -> f64 {
+pub(super) fn error(actual: &[f32], expected: &[f64]) -> f64 {
     let scale = expected.iter().fold(0.0_f64, |m, e| m.max(e.abs()));
     actual.iter().zip(expected).fold(0.0_f64, |m, (&a, e)| m.max((f64::from(a) - e).abs())) / scale
 }
