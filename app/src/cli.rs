@@ -80,6 +80,9 @@ pub enum Command {
     Demo(Demo),
     /// Prints the names and contents of the presets
     Presets(Presets),
+    /// Measures this program on your photos
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// `retort train DATA --to KIND [-o OUT]`
@@ -177,6 +180,27 @@ pub struct Presets {
     pub name: Option<String>,
 }
 
+/// `retort bench …`
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// The table of all conversions: quality, time, ratio to training from photos
+    Pairs(Pairs),
+}
+
+/// `retort bench pairs --data DIR [--kinds a,b] [-o DIR]`
+#[derive(Debug, Args)]
+pub struct Pairs {
+    /// Posed photos to train on and to measure against
+    #[arg(long, value_name = "DATA")]
+    pub data: PathBuf,
+    /// Only these kinds, with commas between; all where none is named
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = kind())]
+    pub kinds: Vec<Kind>,
+    /// The folder for fields and the table
+    #[arg(short, long, value_name = "DIR", default_value = "retort-pairs")]
+    pub out: PathBuf,
+}
+
 fn kind() -> impl TypedValueParser<Value = Kind> {
     let names = Kind::ALL.iter().map(|kind| kind.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Kind>())
@@ -261,6 +285,8 @@ mod tests {
             "retort eval in.safetensors --data d --split val",
             "retort --json -q info f.safetensors",
             "retort presets -v",
+            "retort bench pairs --data d",
+            "retort bench pairs --data d --kinds hash,mlp -o there --resume",
             "retort train d --to gaussians --set train.rays=4096 --set field.levels=8 --json",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -294,7 +320,8 @@ mod tests {
             "retort info f -q -v",
             // Verbs of later versions.
             "retort gui",
-            "retort bench pairs --data d",
+            "retort bench pairs",
+            "retort bench pairs --data d --kinds hash,teapot",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

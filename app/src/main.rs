@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod heatmap;
 mod interrupt;
 mod memory;
 mod output;

@@ -7,6 +7,7 @@ pub mod job;
 pub mod loss;
 mod neighbours;
 mod optimiser;
+pub mod pairs;
 pub mod preset;
 mod run;
 pub mod schedule;

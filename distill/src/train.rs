@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 use retort_fields::data::{Dataset, Photo, RayBatch, Split, draw_rays, undistorted};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{Frame, RenderOptions, Reshape, Scene, Seed, over, tensor, values};
+use retort_fields::ops::march::{Marched, march_on};
 use retort_fields::ops::ssim::ssim;
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
@@ -125,9 +126,18 @@ impl Train {
         let backdrop = self.backdrops(batch.len(), seed, step);
         let Some(volume) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
         let jitter = jitter(batch.len(), seed, step);
-        let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
-        self.per_ray = picture.samples.count() as f32 / rays as f32;
-        let loss = ray_loss(picture.pixels, &batch, &backdrop, self.config.loss);
+        let samples = march_on(
+            &volume.device(),
+            &batch.origins,
+            &batch.directions,
+            &jitter,
+            volume.occupancy(),
+            &volume.march_spec(),
+        );
+        let (samples, cost) = worth_a_gradient(&self.run.field, samples);
+        self.per_ray = cost / rays as f32;
+        let pixels = volume::render_samples(volume, &samples, STOP);
+        let loss = ray_loss(pixels, &batch, &backdrop, self.config.loss);
         self.run.descend(loss, |_| 1.0, |_, _| ())
     }
 
@@ -222,6 +232,21 @@ impl Train {
             add(&frame.rgb_over([1.0; 3]), &photo.rgb_over([1.0; 3]));
         }
         Some((-10.0 * (squares / count.max(1) as f64).log10()) as f32)
+    }
+}
+
+/// The samples that get gradients, and how many they are, those that are only looked at counted as a quarter. On a GPU
+/// all get some: to find out would make it wait for the host.
+fn worth_a_gradient(field: &AnyField, samples: Marched) -> (Marched, f32) {
+    let all = samples.count() as f32;
+    let frozen = field.frozen();
+    match (samples, frozen.as_volume()) {
+        (Marched::Host(samples), Some(volume)) => {
+            let lit = volume::lit(volume, &samples, STOP);
+            let cost = lit.t.len() as f32 + 0.25 * all;
+            (Marched::Host(Arc::new(lit)), cost)
+        }
+        (samples, _) => (samples, all),
     }
 }
 

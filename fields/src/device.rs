@@ -1,8 +1,9 @@
 //! Where tensors live: the CPU (burn's Flex) or a GPU (wgpu).
 
 use burn::backend::DispatchDevice;
+pub use burn::tensor::Device;
+use burn::tensor::DeviceKind;
 use burn::tensor::wgpu::WgpuInitError;
-use burn::tensor::{Device, DeviceKind};
 use burn_cubecl::CubeDevice;
 
 use crate::error::{Error, Result};

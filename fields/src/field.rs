@@ -182,7 +182,7 @@ pub struct RenderOptions {
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { stop: 1e-4, chunk: 4096 }
+        Self { stop: 1e-3, chunk: 4096 }
     }
 }
 

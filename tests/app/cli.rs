@@ -316,6 +316,39 @@ fn the_demo_makes_every_kind() {
 }
 
 #[test]
+fn the_table_of_conversions_is_continued_where_it_stopped() {
+    let desk = Desk::with_data();
+    let line = "bench pairs --data bench --kinds gaussians,hash --steps 3 --set train.rays=64 --set convert.rays=64 \
+                --set convert.views=2 --set convert.view_size=24 -o table";
+    let run = desk.run(line);
+    assert!(run.code() == 0 && run.said().contains("hash -> gaussians"), "{run:?}");
+    let read = || -> Value {
+        let bytes = std::fs::read(desk.path("table/pairs.json")).expect("a table");
+        serde_json::from_slice(&bytes).expect("JSON")
+    };
+    let whole = read();
+    let rows = |key: &str| whole[key].as_array().map_or(0, Vec::len);
+    assert_eq!((rows("scratch"), rows("pairs")), (2, 4), "{whole}");
+    assert!(whole["pairs"].as_array().is_some_and(|p| p.iter().all(|p| p["psnr_teacher"].is_f64())), "{whole}");
+    assert!(std::fs::read_to_string(desk.path("table/pairs.svg")).expect("a picture").starts_with("<svg"));
+    assert!(desk.path("table/hash-to-gaussians.safetensors").is_file());
+
+    desk.refuses(line, &["pairs.json", "--resume"]);
+    desk.refuses(&format!("{line} --resume --seed 2"), &["pairs.json", "seed=2"]);
+    desk.refuses(&format!("{line} --overwrite --time 9s"), &["--steps"]);
+    // One row is lost; the others are not measured again.
+    let mut less = whole.clone();
+    less["pairs"].as_array_mut().expect("rows").remove(1);
+    desk.write("table/pairs.json", less.to_string());
+    let run = desk.run(&format!("{line} --resume"));
+    assert!(run.code() == 0 && run.errors().matches(" -> ").count() == 1, "{run:?}");
+    let again = read();
+    let seconds = |table: &Value, i: usize| table["pairs"][i]["seconds"].as_f64();
+    assert_eq!((seconds(&again, 0), seconds(&again, 1)), (seconds(&whole, 0), seconds(&whole, 2)));
+    assert_eq!(again["pairs"][3]["student"], whole["pairs"][1]["student"]);
+}
+
+#[test]
 fn every_kind_can_be_made_from_photos_and_from_a_field() {
     let desk = Desk::with_data();
     let field = teacher(&desk);

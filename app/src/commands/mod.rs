@@ -1,5 +1,6 @@
 //! The verbs, a file each, and what several of them do.
 
+mod bench;
 mod convert;
 mod demo;
 mod eval;
@@ -12,7 +13,7 @@ mod work;
 
 use retort_fields::error::Error;
 
-use crate::cli::{Cli, Command, Demo};
+use crate::cli::{Bench, Cli, Command, Demo};
 use crate::report::Report;
 
 /// The preset where none is named.
@@ -59,6 +60,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<(), Stop> {
         Some(Command::Eval(args)) => eval::run(args, common, report),
         Some(Command::Info(args)) => Ok(info::run(args, report)?),
         Some(Command::Demo(args)) => demo::run(args, common, report),
+        Some(Command::Bench(Bench::Pairs(args))) => bench::run(args, common, report),
         Some(Command::Presets(args)) => Ok(presets::run(args, report)?),
     }
 }

@@ -1,0 +1,274 @@
+//! `retort bench pairs`: every kind taught by every kind, held against the photos and against training from them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use retort_distill::convert::Convert;
+use retort_distill::evaluate::evaluate;
+use retort_distill::pairs::{Pair, Scratch, Table, Timed, timed};
+use retort_distill::preset::Preset;
+use retort_distill::task::{Progress, Task};
+use retort_distill::train::Train;
+use retort_fields::data::{Dataset, Photo, Split};
+use retort_fields::device::{self, Device};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::RenderOptions;
+use retort_fields::files::{self, Provenance, write_atomically};
+use retort_fields::metrics;
+use retort_fields::registry::{AnyField, Kind};
+
+use super::train::{exists, options};
+use super::{PRESET, Stop, WHITE, made_by, measure};
+use crate::cli::{self, Common};
+use crate::report::{Done, KindDone, Report, clock, size};
+use crate::{heatmap, interrupt, output};
+
+/// Test photos, evenly spread, on which everything is measured.
+const PHOTOS: usize = 10;
+/// Times that a training from photos is measured on its way.
+const CURVE: u32 = 24;
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the photos are bad, a file cannot be written, a run fails, or it is interrupted; what is done is kept.
+pub fn run(args: &cli::Pairs, common: &Common, report: &mut Report) -> Result<(), Stop> {
+    exists(&args.data)?;
+    if common.time.is_some() {
+        let what = "a limit of time does not go with measuring time";
+        return Err(Error::new(what).remedy("shorten the runs with --steps or --set instead").into());
+    }
+    output::make_folder(&args.out)?;
+    let kinds = chosen(&args.kinds);
+    let data = Arc::new(measure::load(&args.data, &[Split::Train, Split::Test], report)?);
+    let bench =
+        Bench { args, common, data, device: device::choose(&common.device)?, path: args.out.join("pairs.json") };
+    let mut table = bench.begin()?;
+    for &kind in &kinds {
+        if table.scratch_of(kind).is_none() {
+            let row = bench.scratch(kind, report)?;
+            table.scratch.push(row);
+            bench.keep(&table, &kinds)?;
+        }
+    }
+    for &teacher in &kinds {
+        for &student in &kinds {
+            if table.pair(teacher, student).is_none() {
+                let row = bench.pair(teacher, student, report)?;
+                table.pairs.push(row);
+                bench.keep(&table, &kinds)?;
+            }
+        }
+    }
+    bench.keep(&table, &kinds)?;
+    report.done(&done(&args.out, &table, &kinds), &text(&args.out, &table, &kinds));
+    Ok(())
+}
+
+/// The kinds asked for in the order of the registry; all where none is named.
+fn chosen(asked: &[Kind]) -> Vec<Kind> {
+    Kind::ALL.iter().copied().filter(|kind| asked.is_empty() || asked.contains(kind)).collect()
+}
+
+/// What every measurement shares.
+struct Bench<'a> {
+    args: &'a cli::Pairs,
+    common: &'a Common,
+    data: Arc<Dataset>,
+    device: Device,
+    path: PathBuf,
+}
+
+impl Bench<'_> {
+    /// What was measured is only comparable with the same data, presets, steps and seed.
+    fn work(&self) -> String {
+        let common = self.common;
+        let sets: String = common.set.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let steps = common.steps.map_or_else(String::new, |n| format!(" steps={n}"));
+        let preset = common.preset.as_deref().unwrap_or(PRESET);
+        format!("{} {preset} seed={}{steps}{sets}", output::stem(&self.args.data), common.seed)
+    }
+
+    /// An empty table, or the one to go on with.
+    fn begin(&self) -> Result<Table> {
+        let fresh = Table { work: self.work(), ..Table::default() };
+        if !self.common.resume {
+            if self.path.exists() && !self.common.overwrite {
+                return Err(Error::new("there is a table already")
+                    .file(&self.path)
+                    .remedy("continue it with --resume, start over with --overwrite, or name another folder with -o"));
+            }
+            output::check(&self.path, true)?;
+            return Ok(fresh);
+        }
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(fresh),
+            Err(e) => return Err(Error::io(&self.path, &e)),
+        };
+        let table: Table = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::new(format!("not a table of conversions: {e}"))
+                .file(&self.path)
+                .remedy("start over with --overwrite")
+        })?;
+        if table.work != fresh.work {
+            let what = format!("a table of \"{}\", not of \"{}\"", table.work, fresh.work);
+            return Err(Error::new(what).file(&self.path).remedy("give the first run's flags, or another -o"));
+        }
+        Ok(table)
+    }
+
+    /// Writes what is there: the numbers, and the picture.
+    fn keep(&self, table: &Table, kinds: &[Kind]) -> Result<()> {
+        let json = serde_json::to_vec_pretty(table).map_err(|e| Error::new(e.to_string()))?;
+        write_atomically(&self.path, &json)?;
+        write_atomically(&self.args.out.join("pairs.svg"), heatmap::svg(table, kinds).as_bytes())
+    }
+
+    fn photos(&self) -> Vec<&Photo> {
+        let test = self.data.split(Split::Test);
+        let all = if test.is_empty() { self.data.split(Split::Train) } else { test };
+        let n = all.len().min(PHOTOS);
+        (0..n).map(|i| all[i * all.len() / n]).collect()
+    }
+
+    /// Mean PSNR on the photos.
+    fn psnr(&self, field: &AnyField) -> Result<f32, Stop> {
+        let scores = evaluate(field, &self.photos(), WHITE, &mut |_, _, _| !interrupt::requested());
+        if interrupt::requested() { Err(self.interrupted()) } else { Ok(scores?.psnr) }
+    }
+
+    /// Mean PSNR of two fields from where the photos were taken.
+    fn likeness(&self, student: &AnyField, teacher: &AnyField) -> Result<f32> {
+        let options = RenderOptions::default();
+        let photos = self.photos();
+        let mut sum = 0.0;
+        for photo in &photos {
+            let [a, b] =
+                [student, teacher].map(|f| f.render(&photo.camera.without_distortion(), &options).rgb_over(WHITE));
+            sum += metrics::psnr(&a, &b)? as f32;
+        }
+        Ok(sum / photos.len().max(1) as f32)
+    }
+
+    fn interrupted(&self) -> Stop {
+        let what = "the bench was interrupted; what was finished is kept";
+        Stop::Interrupted(Error::new(what).file(&self.path).remedy("continue with the same line and --resume"))
+    }
+
+    fn field_path(&self, name: &str) -> PathBuf {
+        self.args.out.join(format!("{name}.safetensors"))
+    }
+
+    fn preset(&self, kind: Kind) -> Result<Preset> {
+        Preset::load(self.common.preset.as_deref().unwrap_or(PRESET), kind, &self.common.set)
+    }
+
+    /// Runs a task under the eyes of the report.
+    fn run(&self, task: &mut dyn Task, times: u32, name: &str, report: &mut Report) -> Result<Timed, Stop> {
+        report.note(name);
+        report.begin(None);
+        let tell = |progress: &Progress| {
+            report.progress(progress);
+            !interrupt::requested()
+        };
+        let done = timed(task, times, |field| self.psnr(field), tell);
+        report.end();
+        done?.ok_or_else(|| self.interrupted())
+    }
+
+    fn save(&self, done: &Timed, name: &str, from: String, preset: Preset) -> Result<u64> {
+        let provenance = Provenance {
+            made_by: made_by(),
+            from,
+            steps: done.steps,
+            seconds: done.seconds,
+            seed: self.common.seed,
+            preset: preset.name,
+            background: measure::background_of(&self.data),
+        };
+        files::save(&done.field, &provenance, &self.field_path(name))
+    }
+
+    fn scratch(&self, kind: Kind, report: &mut Report) -> Result<Scratch, Stop> {
+        let preset = self.preset(kind)?;
+        let mut task = Train::new(Arc::clone(&self.data), &preset, &options(self.common), &self.device)?;
+        let done = self.run(&mut task, CURVE, &format!("photos -> {kind}"), report)?;
+        let bytes = self.save(&done, kind.name(), format!("trained from {}", output::stem(&self.args.data)), preset)?;
+        let psnr = done.curve.last().map_or(f32::NAN, |p| p[1]);
+        let (seconds, steps) = (done.seconds, done.steps);
+        Ok(Scratch { kind: kind.name().into(), psnr, seconds, steps, bytes, curve: done.curve })
+    }
+
+    fn pair(&self, teacher: Kind, student: Kind, report: &mut Report) -> Result<Pair, Stop> {
+        let preset = self.preset(student)?;
+        let (taught_by, _) = files::load(&self.field_path(teacher.name()), &self.device)?;
+        let name = format!("{teacher}-to-{student}");
+        let begun = std::time::Instant::now();
+        let mut task = Convert::new(&taught_by, &preset, &options(self.common), &self.device)?;
+        let start = begun.elapsed().as_secs_f32();
+        let done = self.run(&mut task, 1, &format!("{teacher} -> {student}"), report)?;
+        let bytes = self.save(&done, &name, format!("converted from {teacher}"), preset)?;
+        Ok(Pair {
+            teacher: teacher.name().into(),
+            student: student.name().into(),
+            psnr: done.curve.last().map_or(f32::NAN, |p| p[1]),
+            psnr_teacher: self.likeness(&done.field, &taught_by)?,
+            // The student's start is made of the teacher, so it belongs to the conversion.
+            seconds: start + done.seconds,
+            steps: done.steps,
+            bytes,
+        })
+    }
+}
+
+fn done(out: &Path, table: &Table, kinds: &[Kind]) -> Done {
+    let rows = kinds.iter().filter_map(|kind| table.scratch_of(*kind).map(|s| (kind, s)));
+    let kinds = rows.map(|(kind, s)| KindDone {
+        kind: kind.name(),
+        done: Done {
+            seconds: Some(s.seconds),
+            steps: Some(s.steps),
+            bytes: Some(s.bytes),
+            psnr: Some(s.psnr),
+            ..Done::default()
+        },
+    });
+    Done { out: Some(out.display().to_string()), kinds: kinds.collect(), ..Done::default() }
+}
+
+/// The table for people.
+fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
+    let mut lines = vec![format!(
+        "{:<22} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8}",
+        table.work, "PSNR", "teacher", "lost", "time", "size", "photos"
+    )];
+    for kind in kinds {
+        let Some(s) = table.scratch_of(*kind) else { continue };
+        let (took, bytes) = (clock(f64::from(s.seconds)), size(s.bytes));
+        lines.push(format!(
+            "{:<22} {:>8.2} {:>9} {:>8} {took:>8} {bytes:>9}",
+            format!("photos -> {kind}"),
+            s.psnr,
+            "",
+            ""
+        ));
+    }
+    for teacher in kinds {
+        for student in kinds {
+            let Some(p) = table.pair(*teacher, *student) else { continue };
+            let loss = p.loss(table).map_or_else(String::new, |loss| format!("{loss:.2}"));
+            let ratio = p.ratio(table);
+            let ratio = ratio.map_or_else(String::new, |(r, least)| format!("{}x{r:.1}", if least { ">" } else { "" }));
+            let (took, bytes) = (clock(f64::from(p.seconds)), size(p.bytes));
+            let name = format!("{teacher} -> {student}");
+            lines.push(format!(
+                "{name:<22} {:>8.2} {:>9.2} {loss:>8} {took:>8} {bytes:>9} {ratio:>8}",
+                p.psnr, p.psnr_teacher
+            ));
+        }
+    }
+    lines.push("PSNR on test photos, against the teacher, below the lower of teacher and photos; photos: times longer from them".into());
+    lines.push(format!("{}: fields, pairs.json, pairs.svg", out.display()));
+    lines.join("\n")
+}

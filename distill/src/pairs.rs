@@ -1,0 +1,242 @@
+//! The table of all conversions: what each student reaches, how long it takes, and how long photos would have taken.
+//!
+//! Time is that of the work alone: the clock stands while something is measured. A student's time from photos is read
+//! off the curve of a training from scratch, between two measurements in a straight line.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use retort_fields::error::Result;
+use retort_fields::registry::{AnyField, Kind};
+use serde::{Deserialize, Serialize};
+
+use crate::task::{Progress, Task};
+
+/// A field trained from photos, and on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// Its kind.
+    pub kind: String,
+    /// PSNR on test photos, dB.
+    pub psnr: f32,
+    /// How long it took, seconds.
+    pub seconds: f32,
+    /// Steps.
+    pub steps: u32,
+    /// Size of its file.
+    pub bytes: u64,
+    /// Seconds and PSNR on the way, in rising order of seconds.
+    pub curve: Vec<[f32; 2]>,
+}
+
+/// A student taught by a field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// The teacher's kind.
+    pub teacher: String,
+    /// The student's kind.
+    pub student: String,
+    /// PSNR on test photos, dB.
+    pub psnr: f32,
+    /// PSNR against the teacher, dB.
+    pub psnr_teacher: f32,
+    /// How long it took, seconds.
+    pub seconds: f32,
+    /// Steps.
+    pub steps: u32,
+    /// Size of its file.
+    pub bytes: u64,
+}
+
+/// Everything measured so far, and on what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// What it was measured on and how: rows of other work do not belong to it.
+    pub work: String,
+    /// Trainings from photos.
+    pub scratch: Vec<Scratch>,
+    /// Conversions.
+    pub pairs: Vec<Pair>,
+}
+
+/// How long photos take to what a student reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FromPhotos {
+    /// Seconds.
+    Takes(f32),
+    /// The whole training, these seconds, did not reach it.
+    MoreThan(f32),
+}
+
+impl Table {
+    /// The training of this kind.
+    pub fn scratch_of(&self, kind: Kind) -> Option<&Scratch> {
+        self.scratch.iter().find(|s| s.kind == kind.name())
+    }
+
+    /// The conversion of one kind to another.
+    pub fn pair(&self, teacher: Kind, student: Kind) -> Option<&Pair> {
+        self.pairs.iter().find(|p| p.teacher == teacher.name() && p.student == student.name())
+    }
+}
+
+impl Scratch {
+    /// How long this training took to reach `psnr`.
+    pub fn time_to(&self, psnr: f32) -> FromPhotos {
+        let mut before = [0.0, f32::NEG_INFINITY];
+        for &[seconds, reached] in &self.curve {
+            if reached >= psnr {
+                let part = if before[1].is_finite() { (psnr - before[1]) / (reached - before[1]) } else { 1.0 };
+                return FromPhotos::Takes(before[0] + (seconds - before[0]) * part.clamp(0.0, 1.0));
+            }
+            before = [seconds, reached];
+        }
+        FromPhotos::MoreThan(self.seconds)
+    }
+}
+
+impl Pair {
+    /// What the student lacks of the best that could be expected: of its teacher, or of itself trained from photos,
+    /// whichever is lower; dB, negative where it is better.
+    pub fn loss(&self, table: &Table) -> Option<f32> {
+        let of = |kind: &str| table.scratch.iter().find(|s| s.kind == kind).map(|s| s.psnr);
+        Some(of(&self.teacher)?.min(of(&self.student)?) - self.psnr)
+    }
+
+    /// How many times longer photos take, and whether that is only a lower bound.
+    pub fn ratio(&self, table: &Table) -> Option<(f32, bool)> {
+        let scratch = table.scratch.iter().find(|s| s.kind == self.student)?;
+        let seconds = self.seconds.max(1e-3);
+        Some(match scratch.time_to(self.psnr) {
+            FromPhotos::Takes(time) => (time / seconds, false),
+            FromPhotos::MoreThan(time) => (time / seconds, true),
+        })
+    }
+}
+
+/// A task done, with its times.
+#[derive(Debug)]
+pub struct Timed {
+    /// What came out.
+    pub field: AnyField,
+    /// Seconds of the work alone.
+    pub seconds: f32,
+    /// Steps.
+    pub steps: u32,
+    /// Seconds and measurements on the way, in rising order of seconds; the last is of the result.
+    pub curve: Vec<[f32; 2]>,
+}
+
+/// Runs `task` to its end and measures it `times` on the way, the last time at the end, with the clock stopped. `tell`
+/// hears of every step and ends the work by returning false; then there is no result.
+///
+/// # Errors
+/// When the task fails, or a measurement does.
+pub fn timed<E: From<retort_fields::error::Error>>(
+    task: &mut dyn Task,
+    times: u32,
+    mut measure: impl FnMut(&AnyField) -> Result<f32, E>,
+    mut tell: impl FnMut(&Progress) -> bool,
+) -> Result<Option<Timed>, E> {
+    let (mut seconds, mut curve, mut measured) = (0.0_f32, Vec::new(), 0);
+    loop {
+        let started = Instant::now();
+        let done = task.step()?;
+        seconds += started.elapsed().as_secs_f32();
+        match done {
+            ControlFlow::Continue(progress) => {
+                if !tell(&progress) {
+                    return Ok(None);
+                }
+                // Early steps teach most: the k-th of n measurements is where (k / n)² of the run is over.
+                let share = (measured + 1) as f32 / times.max(1) as f32;
+                if measured + 1 < times && progress.step as f32 >= share * share * progress.of as f32 {
+                    measured += 1;
+                    curve.push([seconds, measure(&task.current())?]);
+                }
+            }
+            ControlFlow::Break(outcome) => {
+                let field = task.current();
+                curve.push([seconds, measure(&field)?]);
+                return Ok(Some(Timed { field, seconds, steps: outcome.steps, curve }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::task::Outcome;
+    use crate::task::fixture::{number_of, tiny_field};
+
+    fn scratch(curve: &[[f32; 2]]) -> Scratch {
+        Scratch { kind: "mlp".into(), psnr: 30.0, seconds: 100.0, steps: 10, bytes: 1, curve: curve.to_vec() }
+    }
+
+    #[test]
+    fn the_time_to_a_quality_is_read_off_the_curve() {
+        let s = scratch(&[[10.0, 20.0], [50.0, 28.0], [100.0, 30.0]]);
+        assert_eq!(s.time_to(24.0), FromPhotos::Takes(30.0));
+        assert_eq!(s.time_to(30.0), FromPhotos::Takes(100.0));
+        assert_eq!(s.time_to(15.0), FromPhotos::Takes(10.0), "not before it was first measured");
+        assert_eq!(s.time_to(30.1), FromPhotos::MoreThan(100.0));
+        assert_eq!(scratch(&[]).time_to(1.0), FromPhotos::MoreThan(100.0));
+    }
+
+    #[test]
+    fn a_pair_is_held_against_the_lower_of_two() {
+        let pair = Pair {
+            teacher: "hash".into(),
+            student: "mlp".into(),
+            psnr: 29.0,
+            psnr_teacher: 33.0,
+            seconds: 5.0,
+            steps: 1,
+            bytes: 1,
+        };
+        let mut table = Table { scratch: vec![scratch(&[[50.0, 29.0]])], ..Table::default() };
+        assert_eq!((pair.loss(&table), pair.ratio(&table)), (None, Some((10.0, false))));
+        table.scratch.push(Scratch { kind: "hash".into(), psnr: 29.5, ..scratch(&[]) });
+        assert_eq!(pair.loss(&table), Some(0.5));
+        table.scratch[0].curve.clear();
+        assert_eq!(pair.ratio(&table), Some((20.0, true)));
+    }
+
+    /// Counts to twenty.
+    struct Count(u32);
+
+    impl Task for Count {
+        fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
+            if self.0 == 20 {
+                return Ok(ControlFlow::Break(Outcome { steps: 20, ..Outcome::default() }));
+            }
+            self.0 += 1;
+            Ok(ControlFlow::Continue(Progress { step: self.0, of: 20, ..Progress::default() }))
+        }
+        fn current(&self) -> AnyField {
+            tiny_field(self.0)
+        }
+        fn save_checkpoint(&mut self, _: &Path) -> Result<()> {
+            Ok(())
+        }
+        fn kind_of_work(&self) -> &'static str {
+            "counting"
+        }
+    }
+
+    #[test]
+    fn work_is_measured_on_the_way_and_at_its_end() {
+        let measure = |field: &AnyField| Ok::<_, retort_fields::error::Error>(number_of(field) as f32);
+        let timed_one = timed(&mut Count(0), 4, measure, |_| true).unwrap().expect("it was let go on");
+        let reached: Vec<f32> = timed_one.curve.iter().map(|p| p[1]).collect();
+        assert_eq!((reached, timed_one.steps), (vec![2.0, 5.0, 12.0, 20.0], 20));
+        assert!(timed_one.curve.windows(2).all(|w| w[0][0] <= w[1][0]));
+        assert!(timed(&mut Count(0), 4, measure, |p| p.step < 3).unwrap().is_none(), "it was stopped");
+    }
+}
