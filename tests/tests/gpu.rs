@@ -99,10 +99,10 @@ fn preset(kind: Kind, more: &[(&str, &str)]) -> Preset {
     tiny_preset(kind, &[calm, more].concat())
 }
 
-fn trained(kind: Kind, more: &[(&str, &str)], device: &Device) -> Moved {
+fn trained(kind: Kind, steps: usize, more: &[(&str, &str)], device: &Device) -> Moved {
     let options = RunOptions { seed: 4, ..RunOptions::default() };
     let mut task = Train::new(tiny_dataset(), &preset(kind, more), &options, device).expect("a sound preset");
-    run(&mut task, 1)
+    run(&mut task, steps)
 }
 
 fn converted(from: Kind, to: Kind, more: &[(&str, &str)], device: &Device) -> Moved {
@@ -113,15 +113,19 @@ fn converted(from: Kind, to: Kind, more: &[(&str, &str)], device: &Device) -> Mo
     run(&mut task, 1)
 }
 
+/// Over a refresh of the occupancy grid, at step 8.
 #[test]
-fn a_step_of_training_a_hash_field_is_the_cpus() {
-    let other = trained(Kind::Hash, &[("train.background", "\"white\"")], &cpu());
-    compare("hash", &trained(Kind::Hash, &[], &gpu()), &trained(Kind::Hash, &[], &cpu()), &other, 1e-3);
+fn steps_of_training_a_hash_field_are_the_cpus() {
+    let on = |device: &Device, background: &str| {
+        trained(Kind::Hash, 10, &[("train.background", background), ("train.occupancy.every", "8")], device)
+    };
+    let [random, white] = ["\"random\"", "\"white\""];
+    compare("hash", &on(&gpu(), random), &on(&cpu(), random), &on(&cpu(), white), 1e-3);
 }
 
 #[test]
 fn a_step_of_training_gaussians_is_the_cpus() {
-    let on = |device: &Device, ssim: &str| trained(Kind::Gaussians, &[("train.ssim", ssim)], device);
+    let on = |device: &Device, ssim: &str| trained(Kind::Gaussians, 1, &[("train.ssim", ssim)], device);
     compare("gaussians", &on(&gpu(), "0.2"), &on(&cpu(), "0.2"), &on(&cpu(), "0.21"), 1e-3);
 }
 

@@ -24,6 +24,9 @@ use crate::ops::kernel::{CubeTensor, GpuKernel, Memo};
 mod projection;
 mod tiles;
 
+use projection::{GivenLaunch, GradientsLaunch};
+use tiles::TilesLaunch;
+
 /// Floats of a projected Gaussian: centre, factor, peak, colour, depth, half-widths, radius (0 if it is not seen).
 const WIDTH: usize = 13;
 
@@ -70,15 +73,11 @@ impl SplatKernel {
         (CubeCount::Static(along(window.width), along(window.height), 1), CubeDim::new_1d((TILE * TILE) as u32))
     }
 
-    fn project(&self, inputs: &[CubeTensor], camera: &Buffer) -> CubeTensor {
-        let n = dims(&inputs[0])[0];
-        let splats = empty(&inputs[0], [n, WIDTH]);
+    /// What the kernels of the projection are given.
+    fn given(&self, inputs: &[CubeTensor], camera: &Buffer) -> GivenLaunch {
         // Colours without directions have no `sh_rest`; a device has no empty buffers.
         let rest = if dims(&inputs[5])[1] > 0 { &inputs[5] } else { &inputs[4] };
-        projection::project::launch(
-            &inputs[0].client,
-            groups(n),
-            group(),
+        GivenLaunch::new(
             arg(&inputs[0]),
             arg(&inputs[1]),
             arg(&inputs[2]),
@@ -86,12 +85,23 @@ impl SplatKernel {
             arg(&inputs[4]),
             arg(rest),
             camera.arg(),
-            arg(&splats),
-            n as u32,
+            dims(&inputs[0])[0] as u32,
             self.spec.rest_width() as u32,
             self.spec.sh_degree,
             u32::from(self.spec.antialias),
-        );
+        )
+    }
+
+    /// What the kernels of the tiles are given.
+    fn tiles(&self, on: &OnDevice) -> TilesLaunch {
+        let window = self.spec.drawn();
+        TilesLaunch::new(arg(&on.splats), on.list.arg(), on.starts.arg(), window.width, window.height)
+    }
+
+    fn project(&self, inputs: &[CubeTensor], camera: &Buffer) -> CubeTensor {
+        let n = dims(&inputs[0])[0];
+        let splats = empty(&inputs[0], [n, WIDTH]);
+        projection::project::launch(&inputs[0].client, groups(n), group(), self.given(inputs, camera), arg(&splats));
         splats
     }
 
@@ -116,24 +126,12 @@ impl SplatKernel {
             image: empty(&inputs[0], [self.spec.pixels(), CHANNELS]),
         };
         let (count, dim) = self.tile_launch();
-        tiles::draw::launch(
-            client,
-            count,
-            dim,
-            arg(&on.splats),
-            on.list.arg(),
-            on.starts.arg(),
-            arg(&on.image),
-            on.used.arg(),
-            window.width,
-            window.height,
-        );
+        tiles::draw::launch(client, count, dim, self.tiles(&on), arg(&on.image), on.used.arg());
         on
     }
 
     /// The sums of every Gaussian over all pixels, `[n, 10]` in the order of [`SplatSums`].
     fn sums(&self, on: &OnDevice, grad: &CubeTensor) -> CubeTensor {
-        let window = self.spec.drawn();
         require_float_atomics(&grad.client);
         let sums = zeros(grad, [dims(&on.splats)[0], SplatSums::WIDTH]);
         let (count, dim) = self.tile_launch();
@@ -141,15 +139,11 @@ impl SplatKernel {
             &grad.client,
             count,
             dim,
-            arg(&on.splats),
-            on.list.arg(),
-            on.starts.arg(),
+            self.tiles(on),
             on.used.arg(),
             arg(&on.image),
             arg(grad),
             arg(&sums),
-            window.width,
-            window.height,
         );
         sums
     }
@@ -183,31 +177,23 @@ impl GpuKernel for SplatKernel {
             let n = dims(&inputs[0])[0];
             let sums = self.sums(on, &grad);
             let spare = empty(&grad, [1, 1]);
-            let or_spare = |tensor: &CubeTensor| arg(if dims(tensor)[1] > 0 { tensor } else { &spare });
+            let to_rest = if dims(&grads[5])[1] > 0 { &grads[5] } else { &spare };
             projection::spread::launch(
                 &grad.client,
                 groups(n),
                 group(),
-                arg(&inputs[0]),
-                arg(&inputs[1]),
-                arg(&inputs[2]),
-                arg(&inputs[3]),
-                arg(&inputs[4]),
-                or_spare(&inputs[5]),
-                on.camera.arg(),
+                self.given(inputs, &on.camera),
                 arg(&on.splats),
                 arg(&sums),
-                arg(&grads[0]),
-                arg(&grads[1]),
-                arg(&grads[2]),
-                arg(&grads[3]),
-                arg(&grads[4]),
-                or_spare(&grads[5]),
-                arg(&grads[6]),
-                n as u32,
-                self.spec.rest_width() as u32,
-                self.spec.sh_degree,
-                u32::from(self.spec.antialias),
+                GradientsLaunch::new(
+                    arg(&grads[0]),
+                    arg(&grads[1]),
+                    arg(&grads[2]),
+                    arg(&grads[3]),
+                    arg(&grads[4]),
+                    arg(to_rest),
+                    arg(&grads[6]),
+                ),
             );
         }
         grads.into_iter().zip(wanted).map(|(grad, wanted)| wanted.then_some(grad)).collect()

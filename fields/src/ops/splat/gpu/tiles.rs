@@ -20,30 +20,37 @@ const FAINTEST: f32 = -7.994_353_3;
 const MOST: f32 = 0.99;
 const STOP: f32 = 1e-4;
 
+/// What both passes are given.
+#[derive(CubeLaunch, CubeType)]
+pub struct Tiles {
+    /// `[n, STRIDE]`: the projected Gaussians.
+    pub splats: Box<[f32]>,
+    /// Gaussians of each tile, nearest first.
+    pub list: Box<[u32]>,
+    /// Tile `t` has `list[starts[t]..starts[t + 1]]`.
+    pub starts: Box<[u32]>,
+    /// Pixels along x.
+    pub width: u32,
+    /// Pixels along y.
+    pub height: u32,
+}
+
 /// Fetches the Gaussians `list[from..from + BATCH]`, as far as `end`.
 #[cube]
-fn fetch(splats: &[f32], list: &[u32], from: usize, end: usize, near: &mut Shared<[f32]>) {
+fn fetch(tiles: &Tiles, from: usize, end: usize, near: &mut Shared<[f32]>) {
     let unit = UNIT_POS as usize;
     #[unroll]
     for i in 0..3usize {
         let e = unit + PIXELS * i;
         let g = e / NEEDED;
         if e < BATCH * NEEDED && from + g < end {
-            near[e] = splats[list[from + g] as usize * STRIDE + e % NEEDED];
+            near[e] = tiles.splats[tiles.list[from + g] as usize * STRIDE + e % NEEDED];
         }
     }
 }
 
 #[cube(launch)]
-pub fn draw(
-    splats: &[f32],
-    list: &[u32],
-    starts: &[u32],
-    image: &mut [f32],
-    used: &mut [u32],
-    width: u32,
-    height: u32,
-) {
+pub fn draw(tiles: &Tiles, image: &mut [f32], used: &mut [u32]) {
     let mut near = Shared::<[f32]>::new_slice(BATCH * NEEDED);
     let mut flags = Shared::<[u32]>::new_slice(PIXELS + 1);
     let unit = UNIT_POS as usize;
@@ -52,9 +59,9 @@ pub fn draw(
     let py = CUBE_POS_Y * 16 + UNIT_POS / 16;
     let x = f32::cast_from(px) + 0.5;
     let y = f32::cast_from(py) + 0.5;
-    let inside = px < width && py < height;
-    let start = starts[tile] as usize;
-    let end = starts[tile + 1] as usize;
+    let inside = px < tiles.width && py < tiles.height;
+    let start = tiles.starts[tile] as usize;
+    let end = tiles.starts[tile + 1] as usize;
 
     let mut light = 1.0f32;
     let mut red = 0.0f32;
@@ -69,7 +76,7 @@ pub fn draw(
     let mut from = start;
     let mut open = 1u32;
     while from < end && open > 0 {
-        fetch(splats, list, from, end, &mut near);
+        fetch(tiles, from, end, &mut near);
         flags[unit] = done;
         sync_cube();
         if done == 0 {
@@ -123,7 +130,7 @@ pub fn draw(
         used[tile] = most;
     }
     if inside {
-        let to = (py * width + px) as usize * 5;
+        let to = (py * tiles.width + px) as usize * 5;
         image[to] = red;
         image[to + 1] = green;
         image[to + 2] = blue;
@@ -133,17 +140,7 @@ pub fn draw(
 }
 
 #[cube(launch)]
-pub fn sums(
-    splats: &[f32],
-    list: &[u32],
-    starts: &[u32],
-    used: &[u32],
-    image: &[f32],
-    grad: &[f32],
-    sums: &[Atomic<f32>],
-    width: u32,
-    height: u32,
-) {
+pub fn sums(tiles: &Tiles, used: &[u32], image: &[f32], grad: &[f32], sums: &[Atomic<f32>]) {
     let mut near = Shared::<[f32]>::new_slice(BATCH * NEEDED);
     // Two stages of adding up: 256 pixels to 16 to one.
     let mut parts = Shared::<[f32]>::new_slice(SUMS * PIXELS);
@@ -154,7 +151,7 @@ pub fn sums(
     let py = CUBE_POS_Y * 16 + UNIT_POS / 16;
     let x = f32::cast_from(px) + 0.5;
     let y = f32::cast_from(py) + 0.5;
-    let start = starts[tile] as usize;
+    let start = tiles.starts[tile] as usize;
     let end = start + used[tile] as usize;
 
     let mut light = 1.0f32;
@@ -165,8 +162,8 @@ pub fn sums(
     let mut g3 = 0.0f32;
     let mut g4 = 0.0f32;
     let mut done = 1u32;
-    if px < width && py < height {
-        let at = (py * width + px) as usize * 5;
+    if px < tiles.width && py < tiles.height {
+        let at = (py * tiles.width + px) as usize * 5;
         g0 = grad[at];
         g1 = grad[at + 1];
         g2 = grad[at + 2];
@@ -178,7 +175,7 @@ pub fn sums(
     let mut from = start;
     while from < end {
         sync_cube();
-        fetch(splats, list, from, end, &mut near);
+        fetch(tiles, from, end, &mut near);
         sync_cube();
         let mut count = end - from;
         if count > BATCH {
@@ -233,7 +230,7 @@ pub fn sums(
                     sum += rows[unit * SIDE + i];
                 }
                 if sum != 0.0 {
-                    sums[list[from + g] as usize * SUMS + unit].fetch_add(sum);
+                    sums[tiles.list[from + g] as usize * SUMS + unit].fetch_add(sum);
                 }
             }
         }
