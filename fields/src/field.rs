@@ -216,6 +216,14 @@ pub trait Field: Send + Sync {
         Err(crate::error::Error::new(format!("unknown extra \"{name}\"")))
     }
 
+    /// Whether parameters and extras, which a file gives one by one, belong together.
+    ///
+    /// # Errors
+    /// When they do not.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The field as two blocks, if it is a volume.
     fn as_volume(&self) -> Option<&dyn Volume> {
         None
@@ -264,6 +272,11 @@ pub trait Volume: Field {
 
     /// Positions `[n, 3]` in warped scene units (contracted where the scene is unbounded) to density and latent.
     fn block1(&self, x: Tensor<2>) -> Latent;
+
+    /// The clamped log-density alone, `[n, 1]`, for those who need no more; as [`Volume::block1`] gives it.
+    fn log_sigma(&self, x: Tensor<2>) -> Tensor<2> {
+        self.block1(x).log_sigma
+    }
 
     /// Latent and unit view directions `[n, 3]` to colour in `[0, 1]`, `[n, 3]`.
     fn block2(&self, latent: Tensor<2>, d: Tensor<2>) -> Tensor<2>;
