@@ -303,6 +303,16 @@ pub trait Volume: Field {
         Ok(false)
     }
 
+    /// Takes over from another field of the same scene what needs no training, where the occupancy grid is full; in
+    /// `resolution`, if it is given. Returns whether it did; then the parameters are new ones.
+    ///
+    /// # Errors
+    /// When the asked shape is out of its range.
+    fn take_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
+        let _ = (ask, resolution);
+        Ok(false)
+    }
+
     /// A regulariser by the name that presets use, `[1]`: `"tv_sigma"`, `"l1"`; `None` where the kind has none of that
     /// name. `rng` draws the part of the field that is looked at.
     fn penalty(&self, name: &str, rng: &mut Rng) -> Option<Tensor<1>> {
@@ -329,6 +339,10 @@ pub struct PointSample {
     /// Colour in `[0, 1]`, `[n, 3]`.
     pub rgb: Vec<f32>,
 }
+
+/// Another field, asked at points `[n, 3]` in warped scene units along some unit directions for each, `[n, k, 3]`:
+/// log-density `[n]` and colour `[n, k, 3]`.
+pub type Ask<'a> = dyn Fn(&[f32], &[f32]) -> PointSample + 'a;
 
 /// A picture during training, with what density control needs.
 pub struct ProbedFrame {

@@ -91,7 +91,11 @@ fn every_pair_learns() {
         let after = psnr_between(teacher(from), &task.current());
         // Gaussians start on what the teacher shows; a volume starts as fog.
         let least = if to == Kind::Gaussians { 25.0 } else { 15.0 };
-        assert!(after > least && after > before + 4.0, "{from} to {to}: {before:.2} dB to {after:.2} dB");
+        // What a student takes over without training may be good already.
+        assert!(
+            after > least && (after > before + 4.0 || before > least),
+            "{from} to {to}: {before:.2} dB to {after:.2} dB"
+        );
         assert!(steps.iter().all(|p| p.loss.is_finite() && p.note.is_none()), "{from} to {to}");
     }
 }
@@ -140,6 +144,21 @@ fn stages_without_a_place_are_dropped() {
     for (from, to) in [(Kind::Hash, Kind::Gaussians), (Kind::Gaussians, Kind::Mlp)] {
         let error = begin(teacher(from), &tiny_preset(to, &[latent_only])).err().expect("no stage is left");
         assert!(error.what.contains("no stage") && error.remedy.contains("image"), "{error}");
+    }
+}
+
+/// A voxel grid asks its teacher at every vertex and shows the same at once, before any step.
+#[test]
+fn voxels_take_over_what_they_can() {
+    for &from in Kind::ALL.iter().filter(|kind| **kind != Kind::Voxels) {
+        let finer = ("convert.growth", "[{ at = 0.0, resolution = 32 }]");
+        for more in [&[finer][..], &[finer, ("field.density", "linear"), ("field.colour", "clip")]] {
+            let preset = tiny_preset(Kind::Voxels, more);
+            let student = begin(teacher(from), &preset).expect("a pair that fits").current();
+            let fresh = preset.field.init(teacher(from).scene(), 0, &cpu()).expect("a sound preset");
+            let (taken, drawn) = (psnr_between(teacher(from), &student), psnr_between(teacher(from), &fresh));
+            assert!(taken > 20.0 && taken > drawn + 6.0, "{from}, {more:?}: {taken:.2} dB, a new one {drawn:.2} dB");
+        }
     }
 }
 

@@ -6,9 +6,11 @@
 //!
 //! Density is stored as itself (`sigma = max(0, value)`, as published) or as its logarithm (as progressive volume
 //! distillation's dense "Plenoxels" has it); a vertex that is not kept is empty. What training begins with, and how the
-//! grid grows and is pruned, is in [`shape`].
+//! grid grows and is pruned, is in [`shape`]; what it takes over
+//! from another field without training, in [`start`].
 
 mod shape;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,7 @@ use retort_shaders::Camera;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Volume, tensor};
+use crate::field::{Ask, Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Volume, tensor};
 use crate::ops;
 use crate::ops::march::spec::MarchSpec;
 use crate::ops::voxels::colour::COEFFICIENTS;
@@ -272,6 +274,10 @@ impl Volume for Voxels {
 
     fn reshape(&mut self, change: &Reshape<'_>) -> Result<bool> {
         self.reshaped(change)
+    }
+
+    fn take_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
+        self.taken_over(ask, resolution)
     }
 
     fn penalty(&self, name: &str, rng: &mut Rng) -> Option<Tensor<1>> {

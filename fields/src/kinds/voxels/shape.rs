@@ -53,7 +53,7 @@ fn first_in_line(resolution: u32, ball: bool, y: usize, z: usize) -> Range<usize
     let reach = left.isqrt().min(r - 1);
     // |2i + 1 − R| ≤ reach
     let first = (r - 1).saturating_sub(reach).div_ceil(2);
-    first as usize..((r - 1 + reach) / 2 + 1) as usize
+    first as usize..(u64::midpoint(r - 1, reach) + 1) as usize
 }
 
 /// How many vertices a new grid has; takes no memory.
@@ -138,6 +138,29 @@ impl Wanted {
     }
 }
 
+/// The vertices of a new grid that points of an occupied cell ask for.
+///
+/// # Errors
+/// When there is no grid of this resolution.
+pub(super) fn links_within(config: &VoxelsConfig, scene: &Scene, resolution: u32, grid: &Occupancy) -> Result<Links> {
+    check_resolution(resolution)?;
+    let (wanted, ball) = (Wanted::new(resolution, grid), is_ball(config, scene));
+    Ok(chosen(resolution, |y, z, line| {
+        wanted.choose(y, z, line);
+        let within = first_in_line(resolution, ball, y, z);
+        line[..within.start].fill(false);
+        line[within.end..].fill(false);
+    }))
+}
+
+fn check_resolution(resolution: u32) -> Result<()> {
+    if RESOLUTIONS.contains(&resolution) {
+        return Ok(());
+    }
+    let what = format!("a voxel grid of {resolution}³ vertices is not possible");
+    Err(Error::new(what).remedy("use a resolution from 2 to 1024"))
+}
+
 /// Places of vertices in the unit cube, `[n, 3]`.
 pub(super) fn places(links: &Links, vertices: &[usize]) -> Vec<f32> {
     let r = links.resolution() as f32;
@@ -148,10 +171,7 @@ impl Voxels {
     /// See [`crate::field::Volume::reshape`].
     pub(super) fn reshaped(&mut self, change: &Reshape<'_>) -> Result<bool> {
         let resolution = change.resolution.unwrap_or(self.config.resolution);
-        if !RESOLUTIONS.contains(&resolution) {
-            return Err(Error::new(format!("a voxel grid of {resolution}³ vertices is not possible"))
-                .remedy("use a resolution from 2 to 1024"));
-        }
+        check_resolution(resolution)?;
         if change.keep.is_none() && resolution == self.config.resolution {
             return Ok(false);
         }

@@ -83,7 +83,7 @@ fn a_new_grid_is_a_ball_or_a_box() {
 fn a_grid_that_cannot_be_held_is_refused_before_memory_is_taken() {
     for (resolution, ball) in [(1024, false), (1024, true), (512, true), (257, false)] {
         let error = Voxels::draw(&config(resolution, ball, Density::Exp), &Scene::default(), 1, &Device::flex());
-        let error = error.err().expect("too large");
+        let error = error.expect_err("too large");
         assert!(error.what.contains("resolution") && error.remedy.contains("coarser"), "{error}");
     }
     let mut field = fresh(&config(16, false, Density::Exp), &Scene::default());

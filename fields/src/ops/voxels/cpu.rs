@@ -8,8 +8,6 @@
 //!
 //! No multiply-add is fused, so every tier gives the same bits.
 
-#![expect(clippy::needless_range_loop, reason = "arrays of one fixed length are walked together, as vectors")]
-
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
