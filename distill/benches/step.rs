@@ -1,7 +1,7 @@
 //! A training step of the `fast` hash field on the CPU, through tensors and their gradient graph.
 //!
 //! `hash_step` is the twin of `tests/yardstick/hash_step.py`: the same field, weights and 78,992 samples, and the same
-//! first loss. `train_step` is the real thing on the demo scene: rays drawn from photos, marching, the occupancy grid's
+//! first loss. `train_step` and `voxels_train_step` are the real thing on the demo scene: rays drawn from photos, marching, the occupancy grid's
 //! refreshes, and the random background.
 
 #[path = "../../fields/benches/common/mod.rs"]
@@ -37,7 +37,14 @@ fn main() {
         hash_step(&bench);
     }
     if bench.wants("train_step") {
-        train_step(&bench);
+        train_step(&bench, "train_step_16", &fast());
+    }
+    if bench.wants("voxels_train_step") {
+        // Of the run's million steps the first 200 are on coarser grids.
+        let growth = "[{ at = 1e-4, resolution = 96, prune = 1e-3 }, { at = 2e-4, resolution = 160, prune = 1e-3 }]";
+        let values = [("train.growth".to_string(), growth.to_string())];
+        let preset = Preset::load("fast", Kind::Voxels, &values).expect("a preset that comes with the program");
+        train_step(&bench, "voxels_train_step_16", &preset);
     }
 }
 
@@ -115,10 +122,10 @@ fn yardstick_samples() -> Samples {
     samples
 }
 
-fn train_step(bench: &Bench) {
+fn train_step(bench: &Bench, name: &str, preset: &Preset) {
     let data = Arc::new(procedural::dataset(100, 24, 1, 1));
     let options = RunOptions { steps: Some(1_000_000), ..RunOptions::default() };
-    let train = Train::new(data, &fast(), &options, &Device::flex().autodiff());
+    let train = Train::new(data, preset, &options, &Device::flex().autodiff());
     let mut train = train.expect("the demo scene can be trained on");
     let mut step = || match train.step().expect("training does not diverge") {
         ControlFlow::Continue(progress) => f64::from(progress.loss),
@@ -128,5 +135,5 @@ fn train_step(bench: &Bench) {
     for _ in 0..400 {
         step();
     }
-    bench.run("train_step_16", RAYS, None, || (0..16).map(|_| step()).sum::<f64>(), |loss| loss / 16.0);
+    bench.run(name, RAYS, None, || (0..16).map(|_| step()).sum::<f64>(), |loss| loss / 16.0);
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{RenderOptions, Reshape, Seed, Volume, over, tensor, values};
+use retort_fields::field::{PointSample, RenderOptions, Reshape, Seed, Volume, over, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
 use retort_fields::ops::march::{Samples, march};
 use retort_fields::ops::pointwise::trunc_exp;
@@ -79,6 +79,7 @@ impl Convert {
         let stages = stages_for(&teacher, &student, &config)?;
         let mut gallery = Gallery::new(config.views, config.view_size, options.seed);
         inherit(&teacher, &mut student)?;
+        take_over(&teacher, &mut student, &config)?;
         if student.as_primitives().is_some() {
             let seeds = seeds_from(&teacher, &mut gallery, config.seeds.max(1), options.seed)?;
             if let Some(primitives) = student.as_primitives_mut() {
@@ -313,6 +314,36 @@ fn inherit(teacher: &AnyField, student: &mut AnyField) -> Result<()> {
     Ok(())
 }
 
+/// Gives the student what needs no training, in the resolution that its schedule begins with.
+fn take_over(teacher: &AnyField, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
+    let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
+    let resolution = first.filter_map(|growth| growth.resolution).last();
+    let Some(volume) = student.as_volume_mut() else { return Ok(()) };
+    let unbounded = volume.march_spec().unbounded;
+    volume.take_over(&|x, d| said_of_points(teacher, unbounded, x, d), resolution).map(|_| ())
+}
+
+/// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
+fn said_of_points(teacher: &AnyField, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
+    let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
+    let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
+        rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
+    };
+    if let Some(volume) = teacher.as_volume() {
+        let device = volume.device();
+        let said = volume.block1(tensor(x.to_vec(), [n, 3], &device));
+        let width = said.latent.dims()[1];
+        let latent = tensor(repeated(&values(said.latent), width), [n * looks, width], &device);
+        let rgb = volume.block2(latent, tensor(d.to_vec(), [n * looks, 3], &device));
+        return PointSample { log_sigma: values(said.log_sigma), rgb: values(rgb) };
+    }
+    let Some(primitives) = teacher.as_primitives() else {
+        return PointSample { log_sigma: vec![f32::NEG_INFINITY; n], rgb: vec![0.5; d.len()] };
+    };
+    let said = primitives.sample(&repeated(&in_world(x, unbounded), 3), d);
+    PointSample { log_sigma: said.log_sigma.into_iter().step_by(looks.max(1)).collect(), rgb: said.rgb }
+}
+
 /// The same occupied space in another resolution; a coarser cell is occupied where any point of it is.
 fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
     if grid.resolution() == resolution {
@@ -407,7 +438,7 @@ fn lesson_of_primitives(
         return None;
     }
     let primitives = teacher.as_primitives()?;
-    let world = world_positions(&samples, student.march_spec().unbounded);
+    let world = in_world(&samples.position, student.march_spec().unbounded);
     let said = primitives.sample(&world, &samples.direction);
     let sigma: Vec<f32> = said.log_sigma.iter().map(|l| l.exp()).collect();
     let mut weight = vec![0.0; n];
@@ -426,12 +457,13 @@ fn lesson_of_primitives(
     })
 }
 
-fn world_positions(samples: &Samples, unbounded: bool) -> Vec<f32> {
+/// Warped positions `[n, 3]` as they are in the world.
+fn in_world(positions: &[f32], unbounded: bool) -> Vec<f32> {
     if !unbounded {
-        return samples.position.clone();
+        return positions.to_vec();
     }
     let warp = retort_fields::parts::contraction::Contraction::Ball;
-    samples.position.chunks_exact(3).flat_map(|p| warp.inverse(glam::Vec3::from_slice(p)).to_array()).collect()
+    positions.chunks_exact(3).flat_map(|p| warp.inverse(glam::Vec3::from_slice(p)).to_array()).collect()
 }
 
 /// All differences that the stage weighs, in one number.

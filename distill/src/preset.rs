@@ -21,6 +21,8 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
     ("hash", "paper", include_str!("../presets/hash-paper.toml")),
     ("mlp", "fast", include_str!("../presets/mlp-fast.toml")),
     ("mlp", "paper", include_str!("../presets/mlp-paper.toml")),
+    ("voxels", "fast", include_str!("../presets/voxels-fast.toml")),
+    ("voxels", "paper", include_str!("../presets/voxels-paper.toml")),
     ("gaussians", "fast", include_str!("../presets/gaussians-fast.toml")),
     ("gaussians", "paper", include_str!("../presets/gaussians-paper.toml")),
 ];

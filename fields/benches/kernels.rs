@@ -5,11 +5,16 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use burn::tensor::Device;
 use glam::Vec3;
+use retort_fields::field::{tensor, values};
 use retort_fields::ops::adam::AdamSpec;
 use retort_fields::ops::hash_encode::HashSpec;
 use retort_fields::ops::march::{MarchSpec, Marcher, Samples, march};
 use retort_fields::ops::splat::{self, SplatParams, SplatSpec};
+use retort_fields::ops::voxels::{self, Colour, Links, cpu::Corners};
 use retort_fields::ops::{adam, composite, hash_encode, mlp};
 use retort_fields::parts::{network, occupancy::Occupancy};
 use retort_fields::rng::Rng;
@@ -22,6 +27,7 @@ const POINTS: usize = 65_536;
 fn main() {
     let bench = Bench::new();
     hash_encoding(&bench);
+    voxel_grid(&bench);
     let small = [-290.704_305_105_074_8, 92_118_809.814_582_4];
     network_of(&bench, "32-64x4", &[32, 64, 64, 64, 64], true, small);
     let large = [2_428.083_444_155_554, 3_863_334_676.354_451];
@@ -53,6 +59,53 @@ fn hash_encoding(bench: &Bench) {
         (out, grad_table)
     };
     bench.run("hash_encode_both", POINTS, Some(207_026.703_397_727_7), both, |(_, g)| dot(&g, &g));
+}
+
+/// Density and harmonics from the ball in 160³ vertices, at 16 neighbouring points on each of 4096 lines, and the colours.
+fn voxel_grid(bench: &Bench) {
+    const RESOLUTION: u32 = 160;
+    if !bench.wants("voxels_forward") && !bench.wants("voxels_both") {
+        return;
+    }
+    let r = RESOLUTION as usize;
+    let inside = |i: usize| {
+        let at = [i % r, i / r % r, i / (r * r)].map(|c| (c as f32 + 0.5) / r as f32 - 0.5);
+        at.iter().map(|c| c * c).sum::<f32>() < 0.25
+    };
+    let word = |w: usize| (0..32).fold(0_u32, |bits, b| bits | u32::from(inside(32 * w + b)) << b);
+    let links = Arc::new(Links::new(RESOLUTION, &(0..r.pow(3) / 32).map(word).collect::<Vec<_>>()));
+    let (rows, step) = (links.rows(), 1.0 / 256.0);
+    let (from, along) = (uniform("from", 3 * POINTS / 16, 0.2, 0.8), uniform("along", 3 * POINTS / 16, -1.0, 1.0));
+    let (mut x, mut d) = (Vec::new(), Vec::new());
+    for (from, along) in from.chunks_exact(3).zip(along.chunks_exact(3)) {
+        let (from, along) = (Vec3::from_slice(from), Vec3::from_slice(along).normalize());
+        for k in 0..16 {
+            x.extend((from + along * (k as f32 * step)).to_array());
+            d.extend(along.to_array());
+        }
+    }
+    let (density, sh) = (uniform("density", rows, -2.0, 2.0), uniform("sh", 27 * rows, -0.3, 0.3));
+    let grad = uniform("grad", 27 * POINTS, -1.0, 1.0);
+    let forward = || {
+        let corners = Corners::find(&links, &x);
+        let (mut sigma, mut latent) = (vec![0.0; POINTS], vec![0.0; 27 * POINTS]);
+        voxels::cpu::forward(&links, 1, -8.0, &corners, &density, &mut sigma);
+        voxels::cpu::forward(&links, 27, 0.0, &corners, &sh, &mut latent);
+        (corners, sigma, latent)
+    };
+    bench.run("voxels_forward", POINTS, None, forward, |(_, _, latent)| dot(&latent, &grad));
+    let both = || {
+        let (corners, ..) = forward();
+        let (mut to_density, mut to_sh) = (vec![0.0; rows], vec![0.0; 27 * rows]);
+        voxels::cpu::backward_values(&links, 1, &corners, &grad[..POINTS], &mut to_density);
+        voxels::cpu::backward_values(&links, 27, &corners, &grad, &mut to_sh);
+        (to_density, to_sh)
+    };
+    bench.run("voxels_both", POINTS, None, both, |(_, g)| dot(&g, &g));
+    let device = Device::flex();
+    let (latent, d) = (tensor(forward().2, [POINTS, 27], &device), tensor(d, [POINTS, 3], &device));
+    let colours = || values(voxels::sh_colour(latent.clone(), d.clone(), Colour::Sigmoid));
+    bench.run("voxels_colours", POINTS, None, colours, |c| dot(&c, &c));
 }
 
 /// ReLU between the layers, none after the last, no biases; `expected` are the checks of `forward` and `both`.

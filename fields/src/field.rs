@@ -216,6 +216,14 @@ pub trait Field: Send + Sync {
         Err(crate::error::Error::new(format!("unknown extra \"{name}\"")))
     }
 
+    /// Whether parameters and extras, which a file gives one by one, belong together.
+    ///
+    /// # Errors
+    /// When they do not.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The field as two blocks, if it is a volume.
     fn as_volume(&self) -> Option<&dyn Volume> {
         None
@@ -265,6 +273,11 @@ pub trait Volume: Field {
     /// Positions `[n, 3]` in warped scene units (contracted where the scene is unbounded) to density and latent.
     fn block1(&self, x: Tensor<2>) -> Latent;
 
+    /// The clamped log-density alone, `[n, 1]`, for those who need no more; as [`Volume::block1`] gives it.
+    fn log_sigma(&self, x: Tensor<2>) -> Tensor<2> {
+        self.block1(x).log_sigma
+    }
+
     /// Latent and unit view directions `[n, 3]` to colour in `[0, 1]`, `[n, 3]`.
     fn block2(&self, latent: Tensor<2>, d: Tensor<2>) -> Tensor<2>;
 
@@ -287,6 +300,16 @@ pub trait Volume: Field {
     /// When the asked shape is out of its range.
     fn reshape(&mut self, change: &Reshape<'_>) -> Result<bool> {
         let _ = change;
+        Ok(false)
+    }
+
+    /// Takes over from another field of the same scene what needs no training, where the occupancy grid is full; in
+    /// `resolution`, if it is given. Returns whether it did; then the parameters are new ones.
+    ///
+    /// # Errors
+    /// When the asked shape is out of its range.
+    fn take_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
+        let _ = (ask, resolution);
         Ok(false)
     }
 
@@ -316,6 +339,10 @@ pub struct PointSample {
     /// Colour in `[0, 1]`, `[n, 3]`.
     pub rgb: Vec<f32>,
 }
+
+/// Another field, asked at points `[n, 3]` in warped scene units along some unit directions for each, `[n, k, 3]`:
+/// log-density `[n]` and colour `[n, k, 3]`.
+pub type Ask<'a> = dyn Fn(&[f32], &[f32]) -> PointSample + 'a;
 
 /// A picture during training, with what density control needs.
 pub struct ProbedFrame {

@@ -85,6 +85,7 @@ macro_rules! fields {
 fields! {
     Hash(crate::kinds::hash::Hash, crate::kinds::hash::HashConfig) = "hash", "Hash grid (Instant-NGP)";
     Mlp(crate::kinds::mlp::Mlp, crate::kinds::mlp::MlpConfig) = "mlp", "Neural network (NeRF)";
+    Voxels(crate::kinds::voxels::Voxels, crate::kinds::voxels::VoxelsConfig) = "voxels", "Voxel grid (Plenoxels)";
     Gaussians(crate::kinds::gaussians::Gaussians, crate::kinds::gaussians::GaussiansConfig) = "gaussians", "3D Gaussians";
 }
 

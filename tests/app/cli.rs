@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The kinds of this version, as `--to` takes them.
-const KINDS: [&str; 3] = ["hash", "mlp", "gaussians"];
+const KINDS: [&str; 4] = ["hash", "mlp", "voxels", "gaussians"];
 
 /// A working directory of its own, with a tiny dataset where one is asked for.
 struct Desk {
@@ -250,6 +250,10 @@ fn small(kind: &str) -> &'static str {
         "mlp" => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
              --set field.width=16 --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
+        }
+        "voxels" => {
+            "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
+             --set field.resolution=16 --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
         }
         _ => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \

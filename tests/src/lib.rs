@@ -29,10 +29,9 @@ pub fn sets(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// The values that make the `fast` preset of a kind small enough to be trained in a second.
 pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
+    const NETWORKS: &[(&str, &str)] =
+        &[("field.sigma_hidden", "[16]"), ("field.volume.latent", "7"), ("field.volume.colour_hidden", "[16]")];
     const VOLUME: &[(&str, &str)] = &[
-        ("field.sigma_hidden", "[16]"),
-        ("field.volume.latent", "7"),
-        ("field.volume.colour_hidden", "[16]"),
         ("field.volume.occupancy_resolution", "16"),
         ("field.volume.samples_per_diagonal", "96"),
         ("train.samples", "12288"),
@@ -57,6 +56,11 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
             ("field.width", "32"),
             ("field.bottleneck", "12"),
         ],
+        Kind::Voxels => &[
+            ("field.resolution", "14"),
+            ("train.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
+            ("convert.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
+        ],
         Kind::Gaussians => &[
             ("field.sh_degree", "1"),
             ("field.initial", "300"),
@@ -68,8 +72,12 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
             ("convert.seeds", "400"),
         ],
     };
-    let shared = if kind == Kind::Gaussians { &[] } else { VOLUME };
-    sets(&[BOTH, shared, own].concat())
+    let shared: &[&[_]] = match kind {
+        Kind::Gaussians => &[],
+        Kind::Voxels => &[VOLUME],
+        _ => &[NETWORKS, VOLUME],
+    };
+    sets(&[BOTH, &shared.concat(), own].concat())
 }
 
 /// The tiny preset of a kind, with some more values.
@@ -107,7 +115,13 @@ pub fn tiny_scene(unbounded: bool) -> Scene {
 /// # Panics
 /// When the tiny preset is not sound.
 pub fn stirred(kind: Kind, scene: &Scene, seed: u64) -> AnyField {
-    let wide: &[_] = if kind == Kind::Gaussians { &[] } else { &[("field.volume.log_sigma_range", "[-20.0, 12.0]")] };
+    const WIDE: (&str, &str) = ("field.volume.log_sigma_range", "[-20.0, 12.0]");
+    let wide: &[_] = match kind {
+        Kind::Gaussians => &[],
+        // What is drawn is thinner than that of a network.
+        Kind::Voxels => &[WIDE, ("field.initial_sigma", "2.0")],
+        _ => &[WIDE],
+    };
     let mut field = tiny_preset(kind, wide).field.init(scene, seed, &cpu()).expect("a sound preset");
     let mut rng = Rng::new(seed, "stirring");
     for param in field.params_mut() {

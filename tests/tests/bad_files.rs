@@ -358,8 +358,8 @@ fn edited_descriptions_are_refused() {
         let other = if bench.kind == Kind::Mlp { "hash" } else { "mlp" };
         json("another kind", &|a| a.json["config"]["kind"] = other.into());
         json("no kind", &|a| drop(a.json["config"].as_object_mut().expect("a table").remove("kind")));
-        let error = json("an unknown key", &|a| a.json["config"]["colour"] = 3.into());
-        assert!(error.what.contains("colour"), "the key is named: {error}");
+        let error = json("an unknown key", &|a| a.json["config"]["flavour"] = 3.into());
+        assert!(error.what.contains("flavour"), "the key is named: {error}");
         json("an unknown key of the scene", &|a| a.json["scene"]["fog"] = 3.into());
         for key in ["config", "scene", "version"] {
             json("a part is missing", &|a| drop(a.json.as_object_mut().expect("a table").remove(key)));
@@ -433,6 +433,7 @@ fn impossible_configurations_are_refused() {
                 ("width", &[0.0, 1e9]),
                 ("bottleneck", &[0.0, 1e9]),
             ],
+            Kind::Voxels => &[("resolution", &[0.0, 1.0, 1025.0, 1e9])],
             Kind::Gaussians => &[("sh_degree", &[0.0, 4.0, 1e9]), ("initial", &[0.0, 1e18])],
         };
         for (key, bad) in keys {
@@ -465,8 +466,11 @@ fn impossible_configurations_are_refused() {
             "another grid",
             &bench.edited(|a| a.json["config"]["volume"]["occupancy_resolution"] = 512.into()),
         );
-        let key = if bench.kind == Kind::Hash { "log2_table_size" } else { "width" };
-        let large = if bench.kind == Kind::Hash { 24 } else { 1024 };
+        let (key, large) = match bench.kind {
+            Kind::Hash => ("log2_table_size", 24),
+            Kind::Voxels => ("resolution", 1024),
+            _ => ("width", 1024),
+        };
         bench.refuses("more values than the file has", &bench.edited(|a| a.json["config"][key] = large.into()));
     }
 }

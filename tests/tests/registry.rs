@@ -89,6 +89,11 @@ fn the_paper_presets_have_the_published_number_of_parameters() {
     assert_eq!(hash, 2 * entries + 28 * 64 + 64 * 16 + 31 * 64 + 64 * 64 + 64 * 3);
     assert_eq!((hash, millions(hash, 1).as_str()), (10_557_216, "10.6"));
 
+    // A vertex of Plenoxels: a density and nine harmonics of three channels; the ball in 256³.
+    let voxels = load("paper", Kind::Voxels).field;
+    let shapes = voxels.shapes().expect("a sound preset");
+    assert_eq!(shapes.iter().map(|(_, [_, columns])| columns).sum::<usize>(), 28);
+
     // One Gaussian of degree 3: 3 + 3 + 4 + 1 + 48 (Kerbl et al. 2023).
     let shapes = load("paper", Kind::Gaussians).field.shapes().expect("a sound preset");
     assert_eq!(shapes.iter().map(|(_, [_, columns])| columns).sum::<usize>(), 59);
@@ -302,14 +307,22 @@ fn values_that_cannot_be_are_refused() {
     };
     for &kind in Kind::ALL {
         for name in PRESETS {
-            for key in
-                ["train.stepps", "field.colour", "teapot", "train.steps.more", "", ".", "train", "train.", "field.kind"]
-            {
+            for key in [
+                "train.stepps",
+                "field.flavour",
+                "teapot",
+                "train.steps.more",
+                "",
+                ".",
+                "train",
+                "train.",
+                "field.kind",
+            ] {
                 refused(kind, name, key, "3");
             }
             // Keys that are new are named, so that a slip of the pen is found.
             assert!(refused(kind, name, "train.stepps", "3").what.contains("stepps"));
-            assert!(refused(kind, name, "field.colour", "3").what.contains("colour"));
+            assert!(refused(kind, name, "field.flavour", "3").what.contains("flavour"));
             let bad = [
                 ("train.steps", "0"),
                 ("train.steps", "-1"),
@@ -366,6 +379,13 @@ fn values_that_cannot_be_are_refused() {
         (Kind::Mlp, "field.skip", "40"),
         (Kind::Mlp, "field.width", "1000000"),
         (Kind::Mlp, "field.volume.samples_per_diagonal", "1"),
+        (Kind::Voxels, "field.resolution", "1"),
+        (Kind::Voxels, "field.resolution", "2000"),
+        (Kind::Voxels, "field.density", "square"),
+        (Kind::Voxels, "field.colour", "grey"),
+        (Kind::Voxels, "field.initial_sigma", "0"),
+        (Kind::Voxels, "field.volume.latent", "3"),
+        (Kind::Voxels, "field.volume.log_sigma_range", "[3.0, -3.0]"),
         (Kind::Gaussians, "field.sh_degree", "7"),
         (Kind::Gaussians, "field.initial", "0"),
         (Kind::Gaussians, "field.density.teapot", "1"),
@@ -405,7 +425,7 @@ fn presets_are_read_from_files() {
         for bad in [
             format!("teapot = 1\n{text}"),
             text.replace("[train]", "[train]\nstepps = 3"),
-            text.replace("[field]", "[field]\ncolour = 3"),
+            text.replace("[field]", "[field]\nflavour = 3"),
             text.replace("[convert]", "[convert]\nview = 3"),
             text.replace("[train]", "[trian]"),
             text.replacen("steps = ", "", 1),

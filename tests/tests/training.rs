@@ -168,7 +168,11 @@ fn a_checkpoint_of_other_work_is_refused() {
             let error = refused("another kind", resume(&tiny_preset(other, &[]), &path));
             assert!(error.contains(kind.name()) && error.contains(other.name()), "{error}");
         }
-        let shape = if kind == Kind::Gaussians { ("field.sh_degree", "2") } else { ("field.volume.latent", "8") };
+        let shape = match kind {
+            Kind::Gaussians => ("field.sh_degree", "2"),
+            Kind::Voxels => ("field.resolution", "15"),
+            _ => ("field.volume.latent", "8"),
+        };
         refused("another shape", resume(&tiny_preset(kind, &[MANY, shape]), &path));
         let on = |data: Dataset| Train::resume(Arc::new(data), &preset, &path, &RunOptions::default(), &cpu());
         let named = Dataset { path: "chair".into(), ..(*tiny_dataset()).clone() };

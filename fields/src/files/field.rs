@@ -177,6 +177,7 @@ pub fn from_archive(archive: &mut Archive, device: &Device) -> Result<(AnyField,
             field.set_extra(name, bytes)?;
         }
     }
+    field.check()?;
     Ok((field, provenance))
 }
 

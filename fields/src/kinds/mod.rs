@@ -3,3 +3,4 @@
 pub mod gaussians;
 pub mod hash;
 pub mod mlp;
+pub mod voxels;

@@ -14,3 +14,4 @@ mod pointwise_gpu;
 pub(crate) mod simd;
 pub mod splat;
 pub mod ssim;
+pub mod voxels;

@@ -237,7 +237,7 @@ pub fn refresh_occupancy(volume: &mut dyn Volume, seed: u64, step: u32, warm_up:
     for first in (0..n).step_by(CHUNK) {
         let count = CHUNK.min(n - first);
         let x = tensor(points[3 * first..3 * (first + count)].to_vec(), [count, 3], &device);
-        fresh.extend(values(volume.block1(x).log_sigma).into_iter().map(|l| l.exp() * spacing));
+        fresh.extend(values(volume.log_sigma(x)).into_iter().map(|l| l.exp() * spacing));
     }
     grid.update(decay, &cells, &fresh);
     grid.threshold(limit);
