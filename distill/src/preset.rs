@@ -21,6 +21,10 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
     ("hash", "paper", include_str!("../presets/hash-paper.toml")),
     ("mlp", "fast", include_str!("../presets/mlp-fast.toml")),
     ("mlp", "paper", include_str!("../presets/mlp-paper.toml")),
+    ("vm", "fast", include_str!("../presets/vm-fast.toml")),
+    ("vm", "paper", include_str!("../presets/vm-paper.toml")),
+    ("cp", "fast", include_str!("../presets/cp-fast.toml")),
+    ("cp", "paper", include_str!("../presets/cp-paper.toml")),
     ("gaussians", "fast", include_str!("../presets/gaussians-fast.toml")),
     ("gaussians", "paper", include_str!("../presets/gaussians-paper.toml")),
 ];

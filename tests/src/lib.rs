@@ -30,7 +30,6 @@ pub fn sets(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 /// The values that make the `fast` preset of a kind small enough to be trained in a second.
 pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
     const VOLUME: &[(&str, &str)] = &[
-        ("field.sigma_hidden", "[16]"),
         ("field.volume.latent", "7"),
         ("field.volume.colour_hidden", "[16]"),
         ("field.volume.occupancy_resolution", "16"),
@@ -45,18 +44,22 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
         &[("train.steps", "60"), ("convert.steps", "60"), ("convert.views", "12"), ("convert.view_size", "24")];
     let own: &[(&str, &str)] = match kind {
         Kind::Hash => &[
+            ("field.sigma_hidden", "[16]"),
             ("field.levels", "4"),
             ("field.log2_table_size", "12"),
             ("field.base_resolution", "4"),
             ("field.finest_resolution", "32"),
         ],
         Kind::Mlp => &[
+            ("field.sigma_hidden", "[16]"),
             ("field.frequencies", "4"),
             ("field.depth", "3"),
             ("field.skip", "1"),
             ("field.width", "32"),
             ("field.bottleneck", "12"),
         ],
+        Kind::Vm => &[("field.resolution", "[24, 24, 24]"), ("field.sigma_rank", "4"), ("field.app_rank", "6")],
+        Kind::Cp => &[("field.resolution", "[24, 24, 24]"), ("field.sigma_rank", "12"), ("field.app_rank", "16")],
         Kind::Gaussians => &[
             ("field.sh_degree", "1"),
             ("field.initial", "300"),
