@@ -58,8 +58,8 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
             ("field.width", "32"),
             ("field.bottleneck", "12"),
         ],
-        Kind::Vm => &[("field.resolution", "[24, 24, 24]"), ("field.sigma_rank", "4"), ("field.app_rank", "6")],
-        Kind::Cp => &[("field.resolution", "[24, 24, 24]"), ("field.sigma_rank", "12"), ("field.app_rank", "16")],
+        Kind::Vm => &[("field.resolution", "[12, 12, 12]"), ("field.sigma_rank", "4"), ("field.app_rank", "6")],
+        Kind::Cp => &[("field.resolution", "[16, 16, 16]"), ("field.sigma_rank", "12"), ("field.app_rank", "16")],
         Kind::Gaussians => &[
             ("field.sh_degree", "1"),
             ("field.initial", "300"),

@@ -1,6 +1,8 @@
 //! What `vm` and `cp` share: a factorised grid (`TensoRF`, Chen et al. 2022) over a box that can shrink to what views see,
 //! a linear basis from its products to the latent, and the colour network of every volume.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, activation};
 use glam::Vec3;
 use retort_shaders::Aabb;
@@ -203,33 +205,33 @@ impl<const PLANES: bool> Factored<PLANES> {
 
     /// Cuts the box to what is kept, then samples the factors on another number of grid points.
     fn change_shape(&mut self, change: &Reshape<'_>) -> Result<bool> {
-        let (before, mut bounds) = (self.spec.clone(), self.bounds());
-        let device = self.factors.device();
-        let (mut spec, mut table) = (before.clone(), None);
-        if let Some(kept) = change.keep.filter(|_| change.shrink).and_then(box_of) {
-            let (low, high) = grid_points_around(&kept, &bounds, spec.resolution);
-            if high != spec.resolution.map(|r| r - 1) || low != [0; 3] {
-                let (part, values) = cropped(&spec, &values(self.factors.clone()), low, high);
-                let step = bounds.size() / Vec3::from_array(spec.resolution.map(|r| (r - 1) as f32));
-                let place = |i: [u32; 3]| bounds.min + step * Vec3::from_array(i.map(|i| i as f32));
-                (bounds, spec, table) = (Aabb { min: place(low), max: place(high) }, part, Some(values));
-                self.config.bounds = Some([bounds.min.to_array(), bounds.max.to_array()]);
-                let mut grid = Occupancy::clone(&self.core.occupancy);
-                let centres = grid.clone();
-                grid.exclude_cells(|cell| !kept.contains(centres.cell_centre(cell)));
-                self.core.occupancy = grid.into();
-            }
+        let (mut spec, mut bounds, mut table) = (self.spec.clone(), self.bounds(), None);
+        let kept = change.keep.filter(|_| change.shrink).and_then(box_of);
+        let cut = kept.map(|kept| grid_points_around(&kept, &bounds, spec.resolution));
+        let cut = cut.filter(|(low, high)| *low != [0; 3] || *high != spec.resolution.map(|r| r - 1));
+        if let Some((low, high)) = cut {
+            let step = bounds.size() / Vec3::from_array(spec.resolution.map(|r| (r - 1) as f32));
+            let place = |i: [u32; 3]| bounds.min + step * Vec3::from_array(i.map(|i| i as f32));
+            bounds = Aabb { min: place(low), max: place(high) };
+            let (part, values) = cropped(&spec, &values(self.factors.clone()), low, high);
+            (spec, table) = (part, Some(values));
         }
-        if let Some(edge) = change.resolution {
-            let finer = FactorSpec { resolution: near_cubes(edge, bounds.size()), ..spec.clone() };
-            if finer.resolution != spec.resolution {
-                finer.check()?;
-                let old = table.unwrap_or_else(|| values(self.factors.clone()));
-                (table, spec) = (Some(resampled(&spec, &old, &finer)), finer);
-            }
+        let resolution = change.resolution.map_or(spec.resolution, |edge| near_cubes(edge, bounds.size()));
+        if resolution != spec.resolution {
+            let finer = FactorSpec { resolution, ..spec.clone() };
+            finer.check()?;
+            let old = table.unwrap_or_else(|| values(self.factors.clone()));
+            (table, spec) = (Some(resampled(&spec, &old, &finer)), finer);
         }
         let Some(table) = table else { return Ok(false) };
-        self.factors = tensor(table, [spec.rows(), spec.columns()], &device);
+        if let Some(kept) = kept.filter(|_| cut.is_some()) {
+            self.config.bounds = Some([bounds.min.to_array(), bounds.max.to_array()]);
+            let mut grid = Occupancy::clone(&self.core.occupancy);
+            let old = Arc::clone(&self.core.occupancy);
+            grid.exclude_cells(|cell| !kept.contains(old.cell_centre(cell)));
+            self.core.occupancy = Arc::new(grid);
+        }
+        self.factors = tensor(table, [spec.rows(), spec.columns()], &self.factors.device());
         self.config.resolution = spec.resolution;
         self.spec = spec;
         Ok(true)
@@ -257,7 +259,8 @@ fn log_softplus(z: Tensor<2>) -> Tensor<2> {
 /// The box around all occupied cells; nothing where there are none.
 fn box_of(grid: &Occupancy) -> Option<Aabb> {
     let words = grid.bits().iter().enumerate().filter(|(_, word)| **word != 0);
-    let cells = words.flat_map(|(i, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * i + bit));
+    let cells =
+        words.flat_map(|(i, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * i + bit));
     let half = 0.5 / grid.cells_per_unit();
     Aabb::around(cells.map(|cell| grid.cell_centre(cell))).map(|b| Aabb { min: b.min - half, max: b.max + half })
 }
@@ -267,19 +270,20 @@ fn grid_points_around(kept: &Aabb, bounds: &Aabb, resolution: [u32; 3]) -> ([u32
     let at = |p: Vec3, a: usize| (p[a] - bounds.min[a]) / bounds.size()[a] * (resolution[a] - 1) as f32;
     // A face that lies on a grid point but for rounding takes that point.
     let low = [0, 1, 2].map(|a| ((at(kept.min, a) + 1e-3).floor().max(0.0) as u32).min(resolution[a] - 2));
-    let high = [0, 1, 2].map(|a| ((at(kept.max, a) - 1e-3).ceil().max(0.0) as u32).clamp(low[a] + 1, resolution[a] - 1));
+    let high =
+        [0, 1, 2].map(|a| ((at(kept.max, a) - 1e-3).ceil().max(0.0) as u32).clamp(low[a] + 1, resolution[a] - 1));
     (low, high)
 }
 
 /// Grid points along the axes of a box that has about `edge³` nearly cubic cells.
 fn near_cubes(edge: u32, size: Vec3) -> [u32; 3] {
     let cell = (size.x * size.y * size.z).cbrt() / edge as f32;
-    size.to_array().map(|length| ((length / cell).round() as u32).clamp(2, 4096))
+    size.to_array().map(|length| ((length / cell).round() as u32).max(2))
 }
 
 macro_rules! factored_field {
     ($planes:literal) => {
-        volume_field!(
+        volume_field! {
             Factored<$planes>,
             fn reshape(&mut self, change: &Reshape<'_>) -> Result<bool> {
                 self.change_shape(change)
@@ -287,7 +291,7 @@ macro_rules! factored_field {
             fn penalty(&self, name: &str, _rng: &mut Rng) -> Option<Tensor<1>> {
                 self.named_penalty(name)
             }
-        );
+        }
     };
 }
 factored_field!(true);

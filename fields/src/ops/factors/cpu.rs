@@ -244,7 +244,8 @@ impl<const PLANES: bool> WithSimd for Forward<'_, PLANES> {
         let (width, count) = (spec.out_dim(), spec.products());
         let mut products = vec![0.0; BATCH * count];
         for (out, x) in self.out.chunks_mut(BATCH * width).zip(self.x.as_chunks::<3>().0.chunks(BATCH)) {
-            for ((x, out), products) in x.iter().zip(out.chunks_exact_mut(width)).zip(products.chunks_exact_mut(count)) {
+            for ((x, out), products) in x.iter().zip(out.chunks_exact_mut(width)).zip(products.chunks_exact_mut(count))
+            {
                 let Some(place) = self.plan.place(x) else {
                     products.fill(0.0);
                     out[0] = spec.outside;

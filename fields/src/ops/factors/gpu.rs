@@ -112,13 +112,7 @@ mod kernels {
 
     /// Fills in where a point lies; false outside the cube and for a NaN.
     #[cube]
-    fn place(
-        x: &[f32],
-        point: usize,
-        layout: &[u32],
-        cell: &mut Array<u32>,
-        part: &mut Array<f32>,
-    ) -> bool {
+    fn place(x: &[f32], point: usize, layout: &[u32], cell: &mut Array<u32>, part: &mut Array<f32>) -> bool {
         let mut inside = true;
         #[unroll]
         for a in 0..3usize {

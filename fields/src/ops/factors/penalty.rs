@@ -140,10 +140,12 @@ fn by_stock_operations(table: &Tensor<2>, spec: &FactorSpec, measure: Measure, c
         }
         let grid: Tensor<3> = part.reshape([slow, fast, width]);
         let square = |d: Tensor<3>| (d.clone() * d).mean();
-        let along = grid.clone().slice([0..slow, 1..fast, 0..width]) - grid.clone().slice([0..slow, 0..fast - 1, 0..width]);
+        let along =
+            grid.clone().slice([0..slow, 1..fast, 0..width]) - grid.clone().slice([0..slow, 0..fast - 1, 0..width]);
         sum = sum + square(along);
         if slow > 1 {
-            let across = grid.clone().slice([1..slow, 0..fast, 0..width]) - grid.slice([0..slow - 1, 0..fast, 0..width]);
+            let across =
+                grid.clone().slice([1..slow, 0..fast, 0..width]) - grid.slice([0..slow - 1, 0..fast, 0..width]);
             sum = sum + square(across);
         }
     }
@@ -162,15 +164,8 @@ mod tests {
     fn kernels_are_the_stock_operations() {
         for form in [Form::Planes, Form::Lines] {
             let (sigma_rank, app_rank) = (2, 3);
-            let spec = FactorSpec {
-                form,
-                resolution: [5, 3, 4],
-                sigma_rank,
-                app_rank,
-                latent: 1,
-                offset: 0.0,
-                outside: 0.0,
-            };
+            let spec =
+                FactorSpec { form, resolution: [5, 3, 4], sigma_rank, app_rank, latent: 1, offset: 0.0, outside: 0.0 };
             let device = Device::flex().autodiff();
             let mut rng = Rng::new(4, "penalty");
             let shape = [spec.rows(), spec.columns()];

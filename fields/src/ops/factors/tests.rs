@@ -71,7 +71,8 @@ fn reference_of(spec: &FactorSpec, case: &Case) -> (Vec<f32>, [Vec<f32>; 3]) {
 fn difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let scale = b.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
-    a.iter().zip(b).fold(0.0, |worst, (a, b)| if (a - b).is_finite() { (a - b).abs().max(worst) } else { f32::NAN }) / scale
+    a.iter().zip(b).fold(0.0, |worst, (a, b)| if (a - b).is_finite() { (a - b).abs().max(worst) } else { f32::NAN })
+        / scale
 }
 
 #[test]
