@@ -105,7 +105,7 @@ pub fn tiny_scene(unbounded: bool) -> Scene {
 }
 
 /// A tiny field whose parameters are all away from their special first values: what `fast` draws, plus normal noise of
-/// standard deviation 0.2. Its densities are nowhere at the ends of their range.
+/// standard deviation 0.2 (factors 0.6). Its densities are nowhere at the ends of their range.
 ///
 /// # Panics
 /// When the tiny preset is not sound.
@@ -115,7 +115,9 @@ pub fn stirred(kind: Kind, scene: &Scene, seed: u64) -> AnyField {
     let mut rng = Rng::new(seed, "stirring");
     for param in field.params_mut() {
         let shape = param.tensor.dims();
-        let moved = values(param.tensor.clone()).into_iter().map(|v| v + 0.2 * rng.normal()).collect();
+        // Factors are multiplied with each other: products of small numbers would hardly be seen.
+        let spread = if param.group == "factors" { 0.6 } else { 0.2 };
+        let moved = values(param.tensor.clone()).into_iter().map(|v| v + spread * rng.normal()).collect();
         *param.tensor = tensor(moved, shape, &cpu());
     }
     field
