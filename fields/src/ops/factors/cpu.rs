@@ -94,7 +94,7 @@ impl<'a> Plan<'a> {
     /// Nothing for a point outside the cube, or a NaN.
     #[inline(always)]
     fn place(&self, x: &[f32; 3]) -> Option<Place> {
-        if !x.iter().all(|&v| v >= -SLACK && v <= 1.0 + SLACK) {
+        if !x.iter().all(|v| (-SLACK..=1.0 + SLACK).contains(v)) {
             return None;
         }
         let mut place = Place::default();
@@ -260,7 +260,7 @@ impl<const PLANES: bool> WithSimd for Forward<'_, PLANES> {
                     let own = &mut products[mode * spec.app_rank..][..spec.app_rank];
                     in_pieces!(0..spec.app_rank, first, C => {
                         let all = factors::<PLANES, C>(self.table, &taps, spec.sigma_rank + first);
-                        own[first..first + C].copy_from_slice(&product::<PLANES, C>(all));
+                        own[first..][..C].copy_from_slice(&product::<PLANES, C>(all));
                     });
                 }
                 out[0] = sum;

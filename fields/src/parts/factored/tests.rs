@@ -115,9 +115,9 @@ fn densities_are_those_of_their_formulas() {
                 asked(&field, &x).0
             };
             let feature = |f: &f32| f64::from(f + shift);
-            let exp: Vec<f32> = plain.iter().map(|f| (feature(f) + f64::from(scale).ln()) as f32).collect();
+            let exp: Vec<f32> = plain.iter().map(|f| (feature(f) + f64::ln(scale)) as f32).collect();
             let exp: Vec<f32> = exp.iter().map(|l| l.min(15.0)).collect();
-            let soft = |f: &f32| (feature(f).exp().ln_1p().ln() + f64::from(scale).ln()) as f32;
+            let soft = |f: &f32| (feature(f).exp().ln_1p().ln() + f64::ln(scale)) as f32;
             assert!(worst(&with("exp"), &exp) < 1e-4, "{kind} {shift} {scale}");
             assert!(
                 worst(&with("softplus"), &plain.iter().map(soft).collect::<Vec<_>>()) < 1e-3,
