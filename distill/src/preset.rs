@@ -23,6 +23,10 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
     ("mlp", "paper", include_str!("../presets/mlp-paper.toml")),
     ("voxels", "fast", include_str!("../presets/voxels-fast.toml")),
     ("voxels", "paper", include_str!("../presets/voxels-paper.toml")),
+    ("vm", "fast", include_str!("../presets/vm-fast.toml")),
+    ("vm", "paper", include_str!("../presets/vm-paper.toml")),
+    ("cp", "fast", include_str!("../presets/cp-fast.toml")),
+    ("cp", "paper", include_str!("../presets/cp-paper.toml")),
     ("gaussians", "fast", include_str!("../presets/gaussians-fast.toml")),
     ("gaussians", "paper", include_str!("../presets/gaussians-paper.toml")),
 ];

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use glam::Vec3;
 use retort_fields::field::{tensor, values};
 use retort_fields::ops::adam::AdamSpec;
+use retort_fields::ops::factors::{self, FactorSpec, Form};
 use retort_fields::ops::hash_encode::HashSpec;
 use retort_fields::ops::march::{MarchSpec, Marcher, Samples, march};
 use retort_fields::ops::splat::{self, SplatParams, SplatSpec};
@@ -28,6 +29,8 @@ fn main() {
     let bench = Bench::new();
     hash_encoding(&bench);
     voxel_grid(&bench);
+    factorised(&bench, "vm", Form::Planes, [176; 3], [16, 48]);
+    factorised(&bench, "cp", Form::Lines, [256; 3], [96, 288]);
     let small = [-290.704_305_105_074_8, 92_118_809.814_582_4];
     network_of(&bench, "32-64x4", &[32, 64, 64, 64, 64], true, small);
     let large = [2_428.083_444_155_554, 3_863_334_676.354_451];
@@ -106,6 +109,32 @@ fn voxel_grid(bench: &Bench) {
     let (latent, d) = (tensor(forward().2, [POINTS, 27], &device), tensor(d, [POINTS, 3], &device));
     let colours = || values(voxels::sh_colour(latent.clone(), d.clone(), Colour::Sigmoid));
     bench.run("voxels_colours", POINTS, None, colours, |c| dot(&c, &c));
+}
+
+/// Published ranks, a latent of 15, and points in no order (a ray's samples share taps, which is kinder).
+fn factorised(bench: &Bench, name: &str, form: Form, resolution: [u32; 3], [sigma_rank, app_rank]: [usize; 2]) {
+    let names = [format!("{name}_forward"), format!("{name}_both")];
+    if !names.iter().any(|name| bench.wants(name)) {
+        return;
+    }
+    let spec = FactorSpec { form, resolution, sigma_rank, app_rank, latent: 15, offset: 0.0, outside: -40.0 };
+    let x = uniform("points", 3 * POINTS, 0.0, 1.0);
+    let table = uniform("factors", spec.rows() * spec.columns(), -1.0, 1.0);
+    let basis = uniform("basis", spec.latent * spec.products(), -0.1, 0.1);
+    let grad = uniform("grad", POINTS * spec.out_dim(), -1.0, 1.0);
+    let forward = || {
+        let mut out = vec![0.0; grad.len()];
+        factors::cpu::forward(&spec, &x, &table, &basis, &mut out);
+        out
+    };
+    bench.run(&names[0], POINTS, None, forward, |out| dot(&out, &grad));
+    let both = || {
+        let out = forward();
+        let (mut grad_table, mut grad_basis) = (vec![0.0; table.len()], vec![0.0; basis.len()]);
+        factors::cpu::backward(&spec, &x, &table, &basis, &grad, &mut grad_table, &mut grad_basis);
+        (out, grad_table)
+    };
+    bench.run(&names[1], POINTS, None, both, |(_, g)| dot(&g, &g));
 }
 
 /// ReLU between the layers, none after the last, no biases; `expected` are the checks of `forward` and `both`.

@@ -324,7 +324,7 @@ pub trait Volume: Field {
 /// What is to become of a field that is made of grids.
 #[derive(Clone, Copy, Debug)]
 pub struct Reshape<'a> {
-    /// Cells along the longest edge from now on.
+    /// Cells along the longest edge from now on (`vm` and `cp`: the edge of a cube of as many cells as the box has).
     pub resolution: Option<u32>,
     /// Where light of the views reaches something; what lies elsewhere may be given up.
     pub keep: Option<&'a Occupancy>,

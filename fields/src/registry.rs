@@ -86,6 +86,8 @@ fields! {
     Hash(crate::kinds::hash::Hash, crate::kinds::hash::HashConfig) = "hash", "Hash grid (Instant-NGP)";
     Mlp(crate::kinds::mlp::Mlp, crate::kinds::mlp::MlpConfig) = "mlp", "Neural network (NeRF)";
     Voxels(crate::kinds::voxels::Voxels, crate::kinds::voxels::VoxelsConfig) = "voxels", "Voxel grid (Plenoxels)";
+    Vm(crate::kinds::vm::Vm, crate::kinds::vm::VmConfig) = "vm", "Planes and lines (TensoRF VM)";
+    Cp(crate::kinds::cp::Cp, crate::kinds::cp::CpConfig) = "cp", "Lines (TensoRF CP)";
     Gaussians(crate::kinds::gaussians::Gaussians, crate::kinds::gaussians::GaussiansConfig) = "gaussians", "3D Gaussians";
 }
 

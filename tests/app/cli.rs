@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use retort_fields::data::procedural::write_dataset;
+use retort_fields::registry::Kind;
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The kinds of this version, as `--to` takes them.
-const KINDS: [&str; 4] = ["hash", "mlp", "voxels", "gaussians"];
+fn kinds() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.iter().map(|kind| kind.name())
+}
 
 /// A working directory of its own, with a tiny dataset where one is asked for.
 struct Desk {
@@ -230,7 +233,7 @@ fn wrong_usage_has_its_own_status() {
 fn presets_are_printed() {
     let desk = Desk::new();
     let names = desk.run("presets -q").said();
-    for kind in KINDS {
+    for kind in kinds() {
         assert!(
             ["fast", "paper"].iter().all(|name| names.lines().any(|line| line == format!("{kind} {name}"))),
             "{names}"
@@ -254,6 +257,10 @@ fn small(kind: &str) -> &'static str {
         "voxels" => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
              --set field.resolution=16 --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
+        }
+        "vm" | "cp" => {
+            "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
+             --set field.resolution=[16,16,16] --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
         }
         _ => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
@@ -309,7 +316,7 @@ fn the_demo_makes_every_kind() {
     let run = desk.run("--steps 2 --set convert.views=2 --set convert.view_size=24 --set convert.rays=64");
     assert!(run.code() == 0 && run.errors().contains("no window"), "{run:?}");
     let table = run.said();
-    for kind in KINDS {
+    for kind in kinds() {
         assert!(table.lines().any(|line| line.starts_with(kind)), "{run:?}");
         for name in [format!("demo-{kind}.safetensors"), format!("{kind}.png")] {
             assert!(desk.path("retort-demo").join(&name).is_file(), "{name} is missing");
@@ -356,7 +363,7 @@ fn the_table_of_conversions_is_continued_where_it_stopped() {
 fn every_kind_can_be_made_from_photos_and_from_a_field() {
     let desk = Desk::with_data();
     let field = teacher(&desk);
-    for kind in KINDS {
+    for kind in kinds() {
         if kind != "hash" {
             let done =
                 desk.run(&format!("convert {field} --to {kind} --data bench --steps 4 {} --json", small(kind))).done();

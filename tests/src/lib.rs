@@ -29,8 +29,7 @@ pub fn sets(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// The values that make the `fast` preset of a kind small enough to be trained in a second.
 pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
-    const NETWORKS: &[(&str, &str)] =
-        &[("field.sigma_hidden", "[16]"), ("field.volume.latent", "7"), ("field.volume.colour_hidden", "[16]")];
+    const NETWORKS: &[(&str, &str)] = &[("field.volume.latent", "7"), ("field.volume.colour_hidden", "[16]")];
     const VOLUME: &[(&str, &str)] = &[
         ("field.volume.occupancy_resolution", "16"),
         ("field.volume.samples_per_diagonal", "96"),
@@ -44,12 +43,14 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
         &[("train.steps", "60"), ("convert.steps", "60"), ("convert.views", "12"), ("convert.view_size", "24")];
     let own: &[(&str, &str)] = match kind {
         Kind::Hash => &[
+            ("field.sigma_hidden", "[16]"),
             ("field.levels", "4"),
             ("field.log2_table_size", "12"),
             ("field.base_resolution", "4"),
             ("field.finest_resolution", "32"),
         ],
         Kind::Mlp => &[
+            ("field.sigma_hidden", "[16]"),
             ("field.frequencies", "4"),
             ("field.depth", "3"),
             ("field.skip", "1"),
@@ -61,6 +62,8 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
             ("train.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
             ("convert.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
         ],
+        Kind::Vm => &[("field.resolution", "[12, 12, 12]"), ("field.sigma_rank", "4"), ("field.app_rank", "6")],
+        Kind::Cp => &[("field.resolution", "[16, 16, 16]"), ("field.sigma_rank", "12"), ("field.app_rank", "16")],
         Kind::Gaussians => &[
             ("field.sh_degree", "1"),
             ("field.initial", "300"),
@@ -110,7 +113,7 @@ pub fn tiny_scene(unbounded: bool) -> Scene {
 }
 
 /// A tiny field whose parameters are all away from their special first values: what `fast` draws, plus normal noise of
-/// standard deviation 0.2. Its densities are nowhere at the ends of their range.
+/// standard deviation 0.2 (factors 0.6). Its densities are nowhere at the ends of their range.
 ///
 /// # Panics
 /// When the tiny preset is not sound.
@@ -126,7 +129,9 @@ pub fn stirred(kind: Kind, scene: &Scene, seed: u64) -> AnyField {
     let mut rng = Rng::new(seed, "stirring");
     for param in field.params_mut() {
         let shape = param.tensor.dims();
-        let moved = values(param.tensor.clone()).into_iter().map(|v| v + 0.2 * rng.normal()).collect();
+        // Factors are multiplied with each other: products of small numbers would hardly be seen.
+        let spread = if param.group == "factors" { 0.6 } else { 0.2 };
+        let moved = values(param.tensor.clone()).into_iter().map(|v| v + spread * rng.normal()).collect();
         *param.tensor = tensor(moved, shape, &cpu());
     }
     field

@@ -434,6 +434,12 @@ fn impossible_configurations_are_refused() {
                 ("bottleneck", &[0.0, 1e9]),
             ],
             Kind::Voxels => &[("resolution", &[0.0, 1.0, 1025.0, 1e9])],
+            Kind::Vm | Kind::Cp => &[
+                ("sigma_rank", &[0.0, 1025.0, 1e9, -1.0]),
+                ("app_rank", &[0.0, 1025.0, 1e9]),
+                ("density_shift", &[31.0, 1e9]),
+                ("density_scale", &[0.0, 1e9]),
+            ],
             Kind::Gaussians => &[("sh_degree", &[0.0, 4.0, 1e9]), ("initial", &[0.0, 1e18])],
         };
         for (key, bad) in keys {
@@ -469,6 +475,7 @@ fn impossible_configurations_are_refused() {
         let (key, large) = match bench.kind {
             Kind::Hash => ("log2_table_size", 24),
             Kind::Voxels => ("resolution", 1024),
+            Kind::Vm | Kind::Cp => ("app_rank", 1024),
             _ => ("width", 1024),
         };
         bench.refuses("more values than the file has", &bench.edited(|a| a.json["config"][key] = large.into()));

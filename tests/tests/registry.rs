@@ -93,6 +93,31 @@ fn the_paper_presets_have_the_published_number_of_parameters() {
     let voxels = load("paper", Kind::Voxels).field;
     let shapes = voxels.shapes().expect("a sound preset");
     assert_eq!(shapes.iter().map(|(_, [_, columns])| columns).sum::<usize>(), 28);
+    // TensoRF, table 1 and its code: VM-192 at 300³ has 69.5 MB, CP-384 at 500³ 2.5 MB, in single precision. The head reads
+    // 27 features and the direction, both in two octaves: 150 → 128 → 128 → 3 with biases.
+    let at = |kind: Kind, values: &[(&str, &str)]| {
+        count(&Preset::load("paper", kind, &sets(values)).expect("a sound preset").field)
+    };
+    let head = (150 + 1) * 128 + (128 + 1) * 128 + (128 + 1) * 3;
+    let vm = at(Kind::Vm, &[("field.resolution", "[300, 300, 300]")]);
+    assert_eq!(vm, 3 * (300 * 300 + 300) * (16 + 48) + 144 * 27 + head);
+    assert_eq!((vm, millions(4 * vm, 1).as_str()), (17_377_715, "69.5"));
+    let cp = at(Kind::Cp, &[("field.resolution", "[500, 500, 500]")]);
+    assert_eq!(cp, 3 * 500 * (96 + 288) + 288 * 27 + head);
+    assert_eq!((cp, millions(4 * cp, 1).as_str()), (620_003, "2.5"));
+    // The last growth of each preset leads there.
+    for (kind, edge) in [(Kind::Vm, 300), (Kind::Cp, 500)] {
+        assert_eq!(load("paper", kind).train.growth.last().and_then(|g| g.resolution), Some(edge));
+    }
+    // The VM of progressive volume distillation: the same at 300³ with the small heads, 17.3 M.
+    let small: &[_] = &[
+        ("field.resolution", "[300, 300, 300]"),
+        ("field.volume.latent", "15"),
+        ("field.volume.colour_hidden", "[64, 64]"),
+        ("field.volume.colour_encoding", "sh"),
+    ];
+    assert_eq!(at(Kind::Vm, small), 17_337_600 + 144 * 15 + 31 * 64 + 64 * 64 + 64 * 3);
+    assert_eq!(millions(at(Kind::Vm, small), 1), "17.3");
 
     // One Gaussian of degree 3: 3 + 3 + 4 + 1 + 48 (Kerbl et al. 2023).
     let shapes = load("paper", Kind::Gaussians).field.shapes().expect("a sound preset");
@@ -386,6 +411,15 @@ fn values_that_cannot_be_are_refused() {
         (Kind::Voxels, "field.initial_sigma", "0"),
         (Kind::Voxels, "field.volume.latent", "3"),
         (Kind::Voxels, "field.volume.log_sigma_range", "[3.0, -3.0]"),
+        (Kind::Vm, "field.resolution", "[128, 128, 1]"),
+        (Kind::Vm, "field.resolution", "[4096, 4096, 4096]"),
+        (Kind::Vm, "field.resolution", "128"),
+        (Kind::Vm, "field.sigma_rank", "0"),
+        (Kind::Vm, "field.density", "relu"),
+        (Kind::Vm, "field.volume.colour_encoding", "none"),
+        (Kind::Cp, "field.app_rank", "100000"),
+        (Kind::Cp, "field.density_scale", "nan"),
+        (Kind::Cp, "field.bounds", "[[0.0, 0.0, 0.0], [1.0, 1.0, -1.0]]"),
         (Kind::Gaussians, "field.sh_degree", "7"),
         (Kind::Gaussians, "field.initial", "0"),
         (Kind::Gaussians, "field.density.teapot", "1"),

@@ -136,6 +136,35 @@ fn a_checkpoint_goes_on_bit_for_bit() {
     }
 }
 
+/// A grid that has been cut, refined and regularised goes on like any other.
+#[test]
+fn a_checkpoint_goes_on_after_a_change_of_shape() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("run.checkpoint");
+    // At steps 10 and 16 of 4000.
+    let growth = "[{ at = 0.0025, prune = 1e-3, shrink = true }, { at = 0.004, resolution = 20 }]";
+    let more = [MANY, ("train.growth", growth), ("train.penalties", "{ l1 = 1e-3, tv_sigma = 1e-3, tv_app = 1e-3 }")];
+    for kind in [Kind::Vm, Kind::Cp] {
+        let preset = tiny_preset(kind, &more);
+        let mut whole = begin(&preset, 5);
+        let first = whole.current().config();
+        let all = losses(&advance(&mut whole, 24));
+        assert_ne!(whole.current().config(), first, "{kind}: its shape is another");
+        for cut in [10, 13] {
+            let what = format!("{kind}, cut at {cut}");
+            let mut task = begin(&preset, 5);
+            advance(&mut task, cut);
+            task.save_checkpoint(&path).expect("a writable folder");
+            let mut second = resume(&preset, &path).expect("our own");
+            assert_same_bits(&losses(&advance(&mut second, 24 - cut)), &all[cut..], &format!("{what}: losses"));
+            assert_same_field(&second.current(), &whole.current(), &what);
+        }
+        files::save(&whole.current(), &Provenance::default(), &path).expect("a writable folder");
+        let (loaded, _) = files::load(&path, &cpu()).expect("our own file");
+        assert_same_bits(&picture(&whole.current(), &camera(24, 1)), &picture(&loaded, &camera(24, 1)), kind.name());
+    }
+}
+
 /// The last step's checkpoint is a finished run.
 #[test]
 fn a_checkpoint_of_the_end_is_the_end() {

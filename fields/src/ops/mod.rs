@@ -4,6 +4,7 @@
 
 pub mod adam;
 pub mod composite;
+pub mod factors;
 pub mod gpu;
 pub mod hash_encode;
 pub mod kernel;

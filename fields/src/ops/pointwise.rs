@@ -256,5 +256,13 @@ pub fn beside_sh(x: Tensor<2>, d: Tensor<2>) -> Tensor<2> {
     Tensor::cat(vec![x, sh_encode(d)], 1)
 }
 
+/// A matrix, directions, and the sines and cosines of both and of twice both: `[x, d, sin x, cos x, sin 2x, cos 2x,
+/// sin d, …]` of `x` `[n, c]` and `d` `[n, 3]`, `[n, 5 (c + 3)]`. By stock operations: only presets for a GPU ask for it.
+pub fn beside_waves(x: Tensor<2>, d: Tensor<2>) -> Tensor<2> {
+    let waves = |t: &Tensor<2>| [1.0, 2.0].map(|k| t.clone().mul_scalar(k)).map(|t| [t.clone().sin(), t.cos()]);
+    let of_both = [waves(&x), waves(&d)];
+    Tensor::cat([x, d].into_iter().chain(of_both.into_iter().flatten().flatten()).collect(), 1)
+}
+
 #[cfg(test)]
 mod tests;

@@ -31,12 +31,33 @@ pub struct VolumeConfig {
     pub samples_per_diagonal: u32,
     /// Steps grow with this fraction of the distance in unbounded scenes (Instant-NGP: 1/256).
     pub cone_angle: f32,
+    /// What the colour network sees beside the latent.
+    #[serde(default)]
+    pub colour_encoding: ColourEncoding,
+}
+
+/// What the colour network sees beside the latent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColourEncoding {
+    /// The spherical harmonics of the direction, to a network without biases (Instant-NGP, PVD).
+    #[default]
+    Sh,
+    /// The direction, and sines and cosines of latent and direction in two octaves, to a network with biases (`TensoRF`).
+    Fourier,
 }
 
 impl VolumeConfig {
     /// The colour network's shape: its last layer is followed by the sigmoid.
     pub fn colour_spec(&self) -> MlpSpec {
-        let mut spec = super::network::plain(self.latent + SH_DIM, &self.colour_hidden, 3);
+        let mut spec = match self.colour_encoding {
+            ColourEncoding::Sh => super::network::plain(self.latent + SH_DIM, &self.colour_hidden, 3),
+            ColourEncoding::Fourier => {
+                let mut spec = super::network::plain(5 * (self.latent + 3), &self.colour_hidden, 3);
+                spec.layers.iter_mut().for_each(|layer| layer.bias = true);
+                spec
+            }
+        };
         spec.layers.iter_mut().rev().take(1).for_each(|last| last.activation = Activation::Sigmoid);
         spec
     }
@@ -79,6 +100,8 @@ pub struct VolumeCore {
     pub occupancy: Arc<Occupancy>,
     /// The colour network's shape.
     pub colour_spec: MlpSpec,
+    /// What it sees beside the latent.
+    pub colour_encoding: ColourEncoding,
 }
 
 /// Values of the spherical-harmonic encoding of a direction (degree 4 in Instant-NGP's count: bands 0 to 3).
@@ -95,7 +118,12 @@ impl VolumeCore {
         if scene.unbounded {
             occupancy.exclude_outside_ball(2.0);
         }
-        Ok(Self { scene: scene.clone(), occupancy: Arc::new(occupancy), colour_spec: config.colour_spec() })
+        Ok(Self {
+            scene: scene.clone(),
+            occupancy: Arc::new(occupancy),
+            colour_spec: config.colour_spec(),
+            colour_encoding: config.colour_encoding,
+        })
     }
 
     /// How rays are sampled.
@@ -133,7 +161,11 @@ impl VolumeCore {
 
     /// Block 2: latent `[n, k]` and unit directions `[n, 3]` to colour `[n, 3]`.
     pub fn colour(&self, latent: Tensor<2>, d: Tensor<2>, colour_net: Tensor<2>) -> Tensor<2> {
-        ops::mlp::mlp(ops::pointwise::beside_sh(latent, d), colour_net, &self.colour_spec)
+        let seen = match self.colour_encoding {
+            ColourEncoding::Sh => ops::pointwise::beside_sh(latent, d),
+            ColourEncoding::Fourier => ops::pointwise::beside_waves(latent, d),
+        };
+        ops::mlp::mlp(seen, colour_net, &self.colour_spec)
     }
 
     /// The picture of any volume.

@@ -2,6 +2,7 @@
 
 pub mod contraction;
 pub mod core;
+pub mod factored;
 pub mod fast_math;
 pub mod frequency;
 pub mod network;

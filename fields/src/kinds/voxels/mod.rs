@@ -27,7 +27,7 @@ use crate::ops::march::spec::MarchSpec;
 use crate::ops::voxels::colour::COEFFICIENTS;
 use crate::ops::voxels::links::RESOLUTIONS;
 use crate::ops::voxels::{Colour, Links, Penalty, Place};
-use crate::parts::core::{VolumeConfig, VolumeCore};
+use crate::parts::core::{ColourEncoding, VolumeConfig, VolumeCore};
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
 
@@ -109,6 +109,7 @@ impl VoxelsConfig {
         VolumeConfig {
             latent: COEFFICIENTS,
             colour_hidden: Vec::new(),
+            colour_encoding: ColourEncoding::default(),
             log_sigma_range,
             occupancy_resolution,
             samples_per_diagonal,
