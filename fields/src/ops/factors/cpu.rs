@@ -19,12 +19,14 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::spec::{AXES, FactorSpec, Form, SLACK};
-use crate::ops::simd::Tier;
+use crate::ops::simd::{Tier, prefetch};
 
 /// Points that go through the basis together.
 const BATCH: usize = 8;
 /// Points of a task.
 const TASK: usize = 1024;
+/// Points between asking for a plane's taps and adding to them.
+const AHEAD: usize = 6;
 /// Columns that are one vector.
 const LANES: usize = 16;
 
@@ -170,8 +172,12 @@ fn factors<const PLANES: bool, const C: usize>(table: &[f32], taps: &Taps, first
 }
 
 #[inline(always)]
-fn times<const C: usize>(a: [f32; C], b: [f32; C]) -> [f32; C] {
-    std::array::from_fn(|i| a[i] * b[i])
+fn times<const C: usize>(mut a: [f32; C], b: [f32; C]) -> [f32; C] {
+    // Not by `from_fn`: a closure that stays apart would be compiled for the oldest machine.
+    for i in 0..C {
+        a[i] *= b[i];
+    }
+    a
 }
 
 #[inline(always)]
@@ -403,10 +409,17 @@ impl<const PLANES: bool, const C: usize> WithSimd for Scatter<'_, PLANES, C> {
         for (k, own) in own.iter_mut().enumerate() {
             own.copy_from_slice(&basis[at(k)..][..C]);
         }
-        for active in active {
-            let taps = plan.taps::<PLANES>(mode, &active.place);
+        for (i, here) in active.iter().enumerate() {
+            if let Some(next) = active.get(i + AHEAD).filter(|_| PLANES) {
+                // Planes do not fit the cache; lines do.
+                for at in &plan.taps::<PLANES>(mode, &next.place).at[..4] {
+                    prefetch(table.as_ptr().wrapping_add(at + first));
+                    prefetch(shared.table.wrapping_add(at + first).cast_const());
+                }
+            }
+            let taps = plan.taps::<PLANES>(mode, &here.place);
             let all = factors::<PLANES, C>(table, &taps, first);
-            let g = &grad[active.row as usize * width..][..width];
+            let g = &grad[here.row as usize * width..][..width];
             let mut share = [g[0]; C];
             if rank.is_some() {
                 let product = product::<PLANES, C>(all);
@@ -424,13 +437,21 @@ impl<const PLANES: bool, const C: usize> WithSimd for Scatter<'_, PLANES, C> {
             unsafe {
                 if PLANES {
                     let (plane, line) = (times(share, b), times(share, a));
-                    [(p, o), (q, v), (r, w), (s, x)].into_iter().for_each(|(t, w)| add(shared, t + first, w, plane));
-                    [(t, y), (u, z)].into_iter().for_each(|(t, w)| add(shared, t + first, w, line));
+                    add(shared, p + first, o, plane);
+                    add(shared, q + first, v, plane);
+                    add(shared, r + first, w, plane);
+                    add(shared, s + first, x, plane);
+                    add(shared, t + first, y, line);
+                    add(shared, u + first, z, line);
                 } else {
-                    let (bc, ca, ab) = (times(b, c), times(c, a), times(a, b));
-                    [(p, o), (q, v)].into_iter().for_each(|(t, w)| add(shared, t + first, w, times(share, bc)));
-                    [(r, w), (s, x)].into_iter().for_each(|(t, w)| add(shared, t + first, w, times(share, ca)));
-                    [(t, y), (u, z)].into_iter().for_each(|(t, w)| add(shared, t + first, w, times(share, ab)));
+                    let (along_x, along_y) = (times(share, times(b, c)), times(share, times(c, a)));
+                    let along_z = times(share, times(a, b));
+                    add(shared, p + first, o, along_x);
+                    add(shared, q + first, v, along_x);
+                    add(shared, r + first, w, along_y);
+                    add(shared, s + first, x, along_y);
+                    add(shared, t + first, y, along_z);
+                    add(shared, u + first, z, along_z);
                 }
             }
         }
