@@ -315,12 +315,14 @@ fn one_seed_gives_one_result() {
 fn a_checkpoint_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("run.checkpoint");
-    for (from, to) in pairs() {
+    for (i, (from, to)) in pairs().enumerate() {
         let preset = tiny_preset(to, &[QUICK, &[("convert.ema", "0.9")]].concat());
         let mut whole = begin(teacher(from), &preset).expect("a pair that fits");
         let all = losses(&advance(&mut whole, 24));
-        // In each stage, and after Gaussians have changed their number.
-        for cut in [0, 3, 6, 21] {
+        // In each stage, and after Gaussians have changed their number; with most teachers one of these.
+        let cuts = [0, 3, 6, 21];
+        let cuts = if [Kind::Hash, Kind::Gaussians].contains(&from) { &cuts } else { &cuts[i % 4..][..1] };
+        for &cut in cuts {
             let what = format!("{from} to {to}, cut at {cut}");
             let mut first = begin(teacher(from), &preset).expect("a pair that fits");
             advance(&mut first, cut);
