@@ -83,7 +83,8 @@ impl Bench<'_> {
     /// What was measured is only comparable with the same data, presets, steps and seed.
     fn work(&self) -> String {
         let common = self.common;
-        let sets: String = common.set.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let sets: Vec<String> = common.set.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        let sets = sets.concat();
         let steps = common.steps.map_or_else(String::new, |n| format!(" steps={n}"));
         let preset = common.preset.as_deref().unwrap_or(PRESET);
         format!("{} {preset} seed={}{steps}{sets}", output::stem(&self.args.data), common.seed)
