@@ -89,6 +89,8 @@ fn preset(kind: Kind, more: &[(&str, &str)]) -> Preset {
     let calm: &[(&str, &str)] = &[
         ("train.steps", "4000"),
         ("convert.steps", "4000"),
+        // As many rays whatever a sample costs: the CPU puts only lit ones on its gradient graph, and counts others less.
+        ("train.samples", "100000000"),
         ("train.optimise.adam.eps", "0.01"),
         ("convert.optimise.adam.eps", "0.01"),
         (
