@@ -1,5 +1,6 @@
 //! Teaching fields: training from photos, progressive volume distillation, schedules, presets, checkpoints, jobs.
 
+pub mod active;
 pub mod convert;
 pub mod evaluate;
 mod gallery;
@@ -11,6 +12,7 @@ pub mod pairs;
 pub mod preset;
 mod run;
 pub mod schedule;
+pub mod soap;
 pub mod task;
 pub mod train;
 pub mod views;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, Gradients, Tensor};
+use rayon::prelude::*;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{DensityEvent, RowPlan, tensor, values};
 use retort_fields::files::archive::Archive;
@@ -10,12 +11,14 @@ use retort_fields::ops::adam::{self, Moments};
 use retort_fields::registry::{AnyField, detached_inner};
 
 use crate::preset::Optimise;
+use crate::soap::Soap;
 
 /// The state of Adam for one field.
 #[derive(Clone, Debug)]
 pub struct Optimiser {
     config: Optimise,
     moments: BTreeMap<&'static str, Moments>,
+    soap: BTreeMap<&'static str, Vec<Soap>>,
     /// Steps taken.
     t: u32,
     /// A factor on every rate; lowered after a divergence.
@@ -40,13 +43,15 @@ impl Optimiser {
             return Err(Error::new(format!("preset: optimise.rates.{unknown} is the rate of nothing"))
                 .remedy(format!("a field of {} has {}", field.kind(), known.join(", "))));
         }
-        Ok(Self { config: config.clone(), moments: BTreeMap::new(), t: 0, brake: 1.0 })
+        Ok(Self { config: config.clone(), moments: BTreeMap::new(), soap: BTreeMap::new(), t: 0, brake: 1.0 })
     }
 
     /// One step on the field's parameters where `share` of the run is over. `scale` multiplies a group's rate.
     pub fn step(&mut self, field: &mut AnyField, grads: &mut Gradients, share: f32, scale: impl Fn(&str) -> f32) {
         self.t += 1;
-        for param in field.params_mut() {
+        let names: Vec<_> = field.params().iter().map(|p| p.name).collect();
+        let matrices: Vec<_> = names.iter().map(|name| field.matrices(name)).collect();
+        for (param, matrices) in field.params_mut().into_iter().zip(matrices) {
             let rate =
                 self.config.rates.get(param.group).map_or(0.0, |s| s.at(share)) * scale(param.group) * self.brake;
             let Some(grad) = param.tensor.grad_remove(grads) else { continue };
@@ -54,7 +59,29 @@ impl Optimiser {
             let placeholder = Tensor::zeros([1, 1], &device);
             let value = detached_inner(std::mem::replace(param.tensor, placeholder));
             let moments = self.moments.entry(param.name).or_insert_with(|| Moments::zeros(value.dims(), &device));
-            let value = adam::step(value, grad, moments, rate, self.t, &self.config.adam);
+            let before = value.clone();
+            let g = grad.clone();
+            let mut value = adam::step(value, grad, moments, rate, self.t, &self.config.adam);
+            if let Some(spec) = self.config.soap.as_ref().filter(|_| !matrices.is_empty()) {
+                let states = self
+                    .soap
+                    .entry(param.name)
+                    .or_insert_with(|| matrices.iter().map(|m| Soap::new([m.rows, m.columns], &device)).collect());
+                let (t, adam) = (self.t, &self.config.adam);
+                let steps: Vec<_> = states
+                    .par_iter_mut()
+                    .zip(&matrices)
+                    .map(|(soap, m)| {
+                        let range = m.at..m.at + m.rows * m.columns;
+                        let grad = g.clone().slice([0..1, range.clone()]).reshape([m.rows, m.columns]);
+                        let step = soap.direction(&grad, t, spec, adam) * rate;
+                        before.clone().slice([0..1, range.clone()]) - step.reshape([1, m.rows * m.columns])
+                    })
+                    .collect();
+                for (new, m) in steps.into_iter().zip(&matrices) {
+                    value = value.slice_assign([0..1, m.at..m.at + m.rows * m.columns], new);
+                }
+            }
             *param.tensor = Tensor::from_inner(value).require_grad();
         }
     }
@@ -62,6 +89,7 @@ impl Optimiser {
     /// Forgets everything: the field has parameters of another shape.
     pub fn renew(&mut self) {
         self.moments.clear();
+        self.soap.clear();
         self.t = 0;
     }
 

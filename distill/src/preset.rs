@@ -13,6 +13,7 @@ use retort_fields::registry::{FieldConfig, Kind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::active::ActiveConfig;
 use crate::schedule::Schedule;
 
 /// The presets that come with the program: kind, name, text.
@@ -78,6 +79,9 @@ pub enum Background {
 pub struct Optimise {
     /// Adam's constants.
     pub adam: AdamSpec,
+    /// For weight matrices, where it is given, Adam in the basis of their curvature.
+    #[serde(default)]
+    pub soap: Option<crate::soap::SoapSpec>,
     /// Learning rates by group; the field names its groups.
     pub rates: BTreeMap<String, Schedule>,
 }
@@ -257,6 +261,9 @@ pub struct ConvertConfig {
     /// Decay of the moving average of the parameters, 0 for none.
     #[serde(default)]
     pub ema: f32,
+    /// What the student does not know is taught more often.
+    #[serde(default)]
+    pub active: ActiveConfig,
     /// The stages in order; those that a pair has no place for are dropped.
     pub stages: Vec<Stage>,
     /// Changes of shape in their order (grids).

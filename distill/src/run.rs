@@ -12,6 +12,7 @@ use retort_fields::files::archive::Archive;
 use retort_fields::files::{Provenance, from_archive, write_into};
 use retort_fields::ops::adam;
 use retort_fields::registry::{AnyField, FieldConfig, detached_inner};
+use retort_fields::render::visible::reached;
 use retort_fields::rng::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,6 +25,10 @@ use crate::schedule::Schedule;
 const KEEP_EVERY: u32 = 100;
 /// Returns after which a run is given up.
 const MAX_RETURNS: u32 = 5;
+/// Batches of rays by which it is found where light reaches something, and their size.
+const REACH_BATCHES: u64 = 64;
+/// Rays in such a batch.
+pub const REACH_RAYS: usize = 4096;
 /// Steps between two estimates of how many steps fit into a time limit.
 const ESTIMATE_EVERY: u32 = 25;
 
@@ -38,6 +43,9 @@ pub struct RunOptions {
     /// schedules reach their end; a run with a time limit is therefore not repeatable bit for bit.
     pub time: Option<Duration>,
 }
+
+/// What the names of a task's own tensors begin with in a checkpoint.
+const EXTRA: &str = "extra.";
 
 /// The state of a run.
 pub struct Run {
@@ -88,6 +96,15 @@ struct Counters {
     work: String,
     grown: usize,
     begun: FieldConfig,
+}
+
+/// What a task keeps in a checkpoint beside its run.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// Small things.
+    pub json: Value,
+    /// Large ones: name, shape, values.
+    pub tensors: Vec<(String, [usize; 2], Vec<f32>)>,
 }
 
 /// What of a preset a run needs.
@@ -238,18 +255,28 @@ impl Run {
         loss
     }
 
-    /// The change of shape that is due, once.
-    pub fn due(&mut self) -> Option<Growth> {
-        let next = self.growth.get(self.grown).filter(|next| next.at <= self.share())?.clone();
-        self.grown += 1;
-        Some(next)
-    }
-
-    /// Changes the field's shape; the optimiser and the average start over, and so does what the guard goes back to.
+    /// Changes the field's shape where the preset says so. `rays` gives the `i`-th batch of [`REACH_RAYS`] rays
+    /// (origins and unit directions, `[n, 3]`) of those by which it is found where light reaches something.
     ///
     /// # Errors
     /// When the asked shape is out of the kind's range.
-    pub fn reshape(&mut self, change: &Reshape<'_>) -> Result<()> {
+    pub fn grow(&mut self, mut rays: impl FnMut(u64) -> (Vec<f32>, Vec<f32>)) -> Result<()> {
+        while let Some(growth) = self.growth.get(self.grown).filter(|next| next.at <= self.share()).cloned() {
+            self.grown += 1;
+            let field = self.current();
+            let Some(volume) = field.as_volume() else { return Ok(()) };
+            let keep = growth.prune.map(|least| {
+                let mut keep = reached(volume, (0..REACH_BATCHES).map(&mut rays), least);
+                keep.dilate();
+                keep
+            });
+            self.reshape(&Reshape { resolution: growth.resolution, keep: keep.as_ref(), shrink: growth.shrink })?;
+        }
+        Ok(())
+    }
+
+    /// Changes the field's shape; the optimiser and the average start over, and so does what the guard goes back to.
+    fn reshape(&mut self, change: &Reshape<'_>) -> Result<()> {
         let mut frozen = self.field.frozen();
         let Some(volume) = frozen.as_volume_mut() else { return Ok(()) };
         if volume.reshape(change)? {
@@ -331,11 +358,11 @@ impl Run {
         Ok(())
     }
 
-    /// Writes everything needed to go on bit for bit; `work` names the kind of run and its input.
+    /// Writes everything needed to go on bit for bit; `work` names the kind of run and its input, `extra` is the task's.
     ///
     /// # Errors
     /// When the place cannot be written, or the run diverges again and again.
-    pub fn save(&mut self, path: &Path, work: &str, extra: &Value) -> Result<()> {
+    pub fn save(&mut self, path: &Path, work: &str, extra: Extra) -> Result<()> {
         // A checkpoint that cannot be loaded would take the place of one that can.
         self.mend()?;
         let counters = Counters {
@@ -349,7 +376,7 @@ impl Run {
             begun: self.begun.clone(),
         };
         let counters = serde_json::to_value(counters).map_err(|e| Error::new(e.to_string()))?;
-        let mut archive = Archive { json: json!({ "counters": counters, "extra": extra }), ..Archive::default() };
+        let mut archive = Archive { json: json!({ "counters": counters, "extra": extra.json }), ..Archive::default() };
         write_into(&mut archive, &self.field, &Provenance::default(), true).map_err(|e| e.file(path))?;
         self.optimiser.write_into(&mut archive);
         if let Some(average) = &self.average {
@@ -361,19 +388,21 @@ impl Run {
                 ));
             }
         }
+        let named = extra.tensors.into_iter().map(|(name, shape, data)| (format!("{EXTRA}{name}"), shape, data));
+        archive.tensors.extend(named);
         archive.write(path).map(|_| ())
     }
 
-    /// Takes up a run that [`Run::save`] wrote; `self` is a fresh run of the same preset. Returns the extra value.
+    /// Takes up a run that [`Run::save`] wrote; `self` is a fresh run of the same preset. Returns what the task saved.
     ///
     /// # Errors
     /// When the file is not a checkpoint of this work, or is damaged.
-    pub fn restore(&mut self, path: &Path, work: &str) -> Result<Value> {
+    pub fn restore(&mut self, path: &Path, work: &str) -> Result<Extra> {
         let mut archive = Archive::read(path)?;
         self.restore_from(&mut archive, work).map_err(|e| e.file(path))
     }
 
-    fn restore_from(&mut self, archive: &mut Archive, work: &str) -> Result<Value> {
+    fn restore_from(&mut self, archive: &mut Archive, work: &str) -> Result<Extra> {
         let mut json = archive.json.clone();
         let counters = json.get_mut("counters").map(Value::take).unwrap_or_default();
         let counters: Counters = serde_json::from_value(counters)
@@ -388,6 +417,9 @@ impl Run {
             object.remove("counters");
             object.remove("extra");
         }
+        let tensors = std::mem::take(&mut archive.tensors);
+        let (extra, own): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|(name, ..)| name.starts_with(EXTRA));
+        archive.tensors = own;
         let (field, _) = from_archive(archive, &device)?;
         if counters.begun != self.begun {
             return Err(Error::new("the checkpoint is of a field of another shape")
@@ -415,7 +447,9 @@ impl Run {
         self.before = counters.seconds;
         self.mark = (counters.step, counters.seconds);
         self.keep();
-        Ok(json.get_mut("extra").map(Value::take).unwrap_or_default())
+        let json = json.get_mut("extra").map(Value::take).unwrap_or_default();
+        let named = extra.into_iter().map(|(name, shape, data)| (name[EXTRA.len()..].to_string(), shape, data));
+        Ok(Extra { json, tensors: named.collect() })
     }
 }
 

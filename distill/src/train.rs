@@ -10,19 +10,19 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use retort_fields::data::{Dataset, Photo, RayBatch, Split, draw_rays, undistorted};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{Frame, RenderOptions, Reshape, Scene, Seed, over, tensor, values};
+use retort_fields::field::{Frame, RenderOptions, Scene, Seed, over, tensor, values};
 use retort_fields::ops::march::{Marched, march_on};
 use retort_fields::ops::ssim::ssim;
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
-use retort_fields::render::visible::{exclude_unseen, reached};
+use retort_fields::render::visible::exclude_unseen;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use serde_json::{Value, json};
 
 use crate::loss::difference;
 use crate::preset::{Background, Loss, Preset, TrainConfig};
-use crate::run::{Run, RunConfig, RunOptions};
+use crate::run::{Extra, REACH_RAYS, Run, RunConfig, RunOptions};
 use crate::task::{Outcome, Progress, Task};
 
 /// Rays of held-out photos on which progress is measured.
@@ -33,9 +33,6 @@ const PROBES: u32 = 20;
 const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
 const STOP: f32 = 1e-4;
-
-/// Batches of 4096 rays by which it is found where light reaches something.
-pub(crate) const REACH_BATCHES: u64 = 64;
 
 /// Training from photos.
 pub struct Train {
@@ -105,7 +102,7 @@ impl Train {
     ) -> Result<Self> {
         let mut train = Self::new(data, preset, options, device)?;
         let extra = train.run.restore(path, &train.work)?;
-        if let Some(per_ray) = extra.get("per_ray").and_then(Value::as_f64) {
+        if let Some(per_ray) = extra.json.get("per_ray").and_then(Value::as_f64) {
             train.per_ray = per_ray as f32;
         }
         Ok(train)
@@ -116,7 +113,11 @@ impl Train {
     }
 
     fn volume_step(&mut self) -> Result<Option<f32>> {
-        self.grow()?;
+        let (photos, seed) = (self.data.split(Split::Train), self.run.seed());
+        self.run.grow(|i| {
+            let batch = draw_rays(&photos, REACH_RAYS, seed ^ 0x9A0E, i);
+            (batch.origins, batch.directions)
+        })?;
         let (seed, step) = (self.run.seed(), self.run.step);
         self.refresh_occupancy(seed, step);
         // As many rays as the preset asks for, unless the grid is still so full that they would take minutes.
@@ -139,26 +140,6 @@ impl Train {
         let pixels = volume::render_samples(volume, &samples, STOP);
         let loss = ray_loss(pixels, &batch, &backdrop, self.config.loss);
         self.run.descend(loss, |_| 1.0, |_, _| ())
-    }
-
-    /// Changes the field's shape where the preset says so.
-    fn grow(&mut self) -> Result<()> {
-        while let Some(growth) = self.run.due() {
-            let field = self.run.current();
-            let Some(volume) = field.as_volume() else { return Ok(()) };
-            let keep = growth.prune.map(|least| {
-                let (photos, seed) = (self.photos(Split::Train), self.run.seed());
-                let batches = (0..REACH_BATCHES).map(|i| {
-                    let batch = draw_rays(&photos, 4096, seed ^ 0x9A0E, i);
-                    (batch.origins, batch.directions)
-                });
-                let mut keep = reached(volume, batches, least);
-                keep.dilate();
-                keep
-            });
-            self.run.reshape(&Reshape { resolution: growth.resolution, keep: keep.as_ref(), shrink: growth.shrink })?;
-        }
-        Ok(())
     }
 
     fn refresh_occupancy(&mut self, seed: u64, step: u32) {
@@ -225,7 +206,7 @@ impl Train {
             let jitter = vec![0.5; batch.len()];
             let picture = volume::render_rays(volume, &batch.origins, &batch.directions, &jitter, STOP);
             let backdrop = vec![1.0; 3 * batch.len()];
-            add(&values(fill(picture.pixels, &backdrop)), &target_of(&batch, &backdrop));
+            add(&values(fill(picture, &backdrop)), &target_of(&batch, &backdrop));
         } else {
             let photo = undistorted(held[self.run.step as usize % held.len()]);
             let frame = field.render(&photo.camera, &RenderOptions::default());
@@ -350,7 +331,7 @@ impl Task for Train {
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
-        self.run.save(path, &self.work, &json!({ "per_ray": self.per_ray }))
+        self.run.save(path, &self.work, Extra { json: json!({ "per_ray": self.per_ray }), ..Extra::default() })
     }
 
     fn kind_of_work(&self) -> &'static str {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Dataset, Photo, Similarity, Split};
 use crate::error::Result;
 use crate::ops::march::spec::MarchSpec;
+use crate::ops::mlp::spec::Matrix;
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
 
@@ -247,6 +248,12 @@ pub trait Field: Send + Sync {
     /// The device that its parameters live on.
     fn device(&self) -> Device {
         self.params()[0].tensor.device()
+    }
+
+    /// The weight matrices within the flat parameter `name`, in rising order; a second-order optimiser wants to know.
+    fn matrices(&self, name: &str) -> Vec<Matrix> {
+        let _ = name;
+        Vec::new()
     }
 
     /// The number of trained values.

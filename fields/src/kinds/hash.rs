@@ -136,6 +136,14 @@ impl Hash {
         ops::mlp::mlp(encoded, self.sigma_net.clone(), &self.sigma_spec)
     }
 
+    fn network(&self, name: &str) -> Option<MlpSpec> {
+        match name {
+            "sigma_net" => Some(self.sigma_spec.clone()),
+            "colour_net" => Some(self.config.volume.colour_spec()),
+            _ => None,
+        }
+    }
+
     fn named_params(&self) -> Vec<Param<'_>> {
         vec![
             Param { name: "table", group: "table", tensor: &self.table },

@@ -133,6 +133,14 @@ impl Mlp {
         ops::mlp::mlp(encoded, self.density_net.clone(), &self.density_spec)
     }
 
+    fn network(&self, name: &str) -> Option<MlpSpec> {
+        match name {
+            "density_net" => Some(self.density_spec.clone()),
+            "colour_net" => Some(self.config.volume.colour_spec()),
+            _ => None,
+        }
+    }
+
     fn named_params(&self) -> Vec<Param<'_>> {
         vec![
             Param { name: "density_net", group: "network", tensor: &self.density_net },

@@ -224,6 +224,9 @@ macro_rules! volume_field {
             fn set_extra(&mut self, name: &str, bytes: &[u8]) -> crate::error::Result<()> {
                 self.core.set_extra(name, bytes)
             }
+            fn matrices(&self, name: &str) -> Vec<crate::ops::mlp::spec::Matrix> {
+                self.network(name).map(|spec| spec.matrices()).unwrap_or_default()
+            }
             fn as_volume(&self) -> Option<&dyn crate::field::Volume> {
                 Some(self)
             }

@@ -14,6 +14,7 @@ use crate::ops;
 use crate::ops::factors::penalty::{Measure, penalty};
 use crate::ops::factors::reshape::{cropped, resampled};
 use crate::ops::factors::{FactorSpec, Form};
+use crate::ops::mlp::spec::MlpSpec;
 use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
 use crate::parts::network;
 use crate::parts::occupancy::Occupancy;
@@ -185,6 +186,10 @@ impl<const PLANES: bool> Factored<PLANES> {
         let feature = ops::pointwise::columns(sampled.clone(), 0, 1);
         let latent = ops::pointwise::columns(sampled, 1, self.spec.latent);
         Tensor::cat(vec![log_softplus(feature).add_scalar(self.config.density_scale.ln()), latent], 1)
+    }
+
+    fn network(&self, name: &str) -> Option<MlpSpec> {
+        (name == "colour_net").then(|| self.config.volume.colour_spec())
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

@@ -15,20 +15,10 @@ use crate::ops::pointwise::trunc_exp;
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
 
-/// Rays rendered with their samples.
-pub struct RayPicture {
-    /// Premultiplied colour, alpha and depth, `[rays, 5]`.
-    pub pixels: Tensor<2>,
-    /// Where the field was asked.
-    pub samples: Marched,
-}
-
-/// Renders rays with everything on the gradient graph. `origins` and `directions` are `[rays, 3]`, `jitter` `[rays]`
-/// shifts each ray's samples by a fraction of a step.
-pub fn render_rays(volume: &dyn Volume, origins: &[f32], directions: &[f32], jitter: &[f32], stop: f32) -> RayPicture {
-    let samples = found(volume, origins, directions, jitter);
-    let pixels = render_samples(volume, &samples, stop);
-    RayPicture { pixels, samples }
+/// Renders rays with everything on the gradient graph: premultiplied colour, alpha and depth, `[rays, 5]`. `origins` and
+/// `directions` are `[rays, 3]`, `jitter` `[rays]` shifts each ray's samples by a fraction of a step.
+pub fn render_rays(volume: &dyn Volume, origins: &[f32], directions: &[f32], jitter: &[f32], stop: f32) -> Tensor<2> {
+    render_samples(volume, &found(volume, origins, directions, jitter), stop)
 }
 
 /// The samples of rays, on the field's device.
@@ -142,10 +132,14 @@ fn asked(volume: &dyn Volume, samples: &Samples, stop: f32, segment: u32, keep: 
             break;
         }
         let x = gathered(&samples.position, 3, &rows);
-        let asked = volume.block1(tensor(x, [rows.len(), 3], &device));
-        found.width = asked.latent.dims()[1];
-        let log_sigma = values(asked.log_sigma);
-        let latent = if keep { values(asked.latent) } else { Vec::new() };
+        let x = tensor(x, [rows.len(), 3], &device);
+        let (log_sigma, latent) = if keep {
+            let asked = volume.block1(x);
+            found.width = asked.latent.dims()[1];
+            (values(asked.log_sigma), values(asked.latent))
+        } else {
+            (values(volume.log_sigma(x)), Vec::new())
+        };
         let mut k = 0;
         alive.retain(|&ray| {
             let (first, last) = (next[ray as usize], end(ray, &next));

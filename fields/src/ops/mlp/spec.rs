@@ -35,6 +35,17 @@ pub struct Layer {
     pub concat_input: bool,
 }
 
+/// A matrix within a flat parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Its first value.
+    pub at: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+}
+
 /// A multi-layer perceptron. Its parameters are one slice: for each layer `W [out, in]`, row-major, then `bias [out]`
 /// where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +85,13 @@ impl MlpSpec {
         let mut layers = vec![Layer::new(width, Activation::Relu); hidden];
         layers.push(Layer::new(out, Activation::None));
         Self { input, layers }
+    }
+
+    /// Where the weights of each layer lie among the parameters, row-major `[out, in]`.
+    pub fn matrices(&self) -> Vec<Matrix> {
+        (0..self.layers.len())
+            .map(|l| Matrix { at: self.offset(l), rows: self.layers[l].out, columns: self.in_dim(l) })
+            .collect()
     }
 
     /// Width of the output.

@@ -1,0 +1,310 @@
+//! Progressive volume distillation (Fang et al., "One is All: Bridging the Gap Between Neural Radiance Fields
+//! Architectures with Progressive Volume Distillation", AAAI 2023), extended to Gaussians.
+//!
+//! A student of one kind learns a teacher of another, level by level: latents, then densities and colours at points,
+//! then pixels. Views are drawn, photos are not needed. The student inherits where the teacher is empty, and its colour
+//! network where both have the same. A level that a pair has no place for is dropped: Gaussians have no latent.
+
+mod lesson;
+mod start;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::{RenderOptions, Volume, over, tensor, values};
+use retort_fields::ops::march::march;
+use retort_fields::ops::ssim::ssim;
+use retort_fields::registry::AnyField;
+use retort_shaders::Camera;
+use serde_json::{Value, json};
+
+use crate::active::Active;
+use crate::gallery::{Gallery, Rays};
+use crate::loss::difference;
+use crate::preset::{ConvertConfig, Level, Preset, Stage};
+use crate::run::{Extra, REACH_RAYS, Run, RunConfig, RunOptions};
+use crate::task::{Outcome, Progress, Task};
+use crate::train::{densify, fill, jitter};
+use crate::views;
+
+use lesson::{backdrops, lesson_of_primitives, lesson_of_volume, volume_loss};
+
+/// Views on which student and teacher are compared while the work goes on, and their height in pixels for volumes.
+const PROBE_VIEWS: u64 = 2;
+const PROBE_SIZE: u32 = 64;
+/// Times that they are compared in a run.
+const PROBES: u32 = 20;
+/// A teacher whose pictures are nowhere more opaque than this shows nothing.
+const NOTHING: f32 = 0.02;
+
+/// A conversion.
+pub struct Convert {
+    teacher: AnyField,
+    config: ConvertConfig,
+    stages: Vec<Stage>,
+    gallery: Gallery,
+    active: Active,
+    probes: Vec<(Camera, Vec<f32>)>,
+    run: Run,
+    work: String,
+}
+
+impl Convert {
+    /// A conversion of `teacher` into a new field of the preset's kind.
+    ///
+    /// # Errors
+    /// When the teacher shows nothing, no stage is left for the pair, or a value of the preset is out of its range.
+    pub fn new(teacher: &AnyField, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
+        let teacher = teacher.frozen();
+        let config = preset.convert.clone();
+        let mut student = preset.field.init(teacher.scene(), options.seed, device)?;
+        let probes = probe_views(&teacher, options.seed, probe_size(&student, &config))?;
+        let stages = stages_for(&teacher, &student, &config)?;
+        let mut gallery = Gallery::new(config.views, config.view_size, options.seed);
+        start::inherit(&teacher, &mut student)?;
+        start::take_over(&teacher, &mut student, &config)?;
+        if student.as_primitives().is_some() {
+            let seeds = start::seeds_from(&teacher, &mut gallery, config.seeds.max(1), options.seed)?;
+            if let Some(primitives) = student.as_primitives_mut() {
+                primitives.plant(&seeds, device);
+            }
+        }
+        let run = RunConfig {
+            optimise: &config.optimise,
+            ema: config.ema,
+            steps: config.steps,
+            growth: &config.growth,
+            penalties: &config.penalties,
+        };
+        let run = Run::new(&student, &run, options)?;
+        let work = format!("convert {} to {}", teacher.kind(), student.kind());
+        let active = Active::new(&config.active, config.views);
+        Ok(Self { teacher, config, stages, gallery, active, probes, run, work })
+    }
+
+    /// A conversion that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Convert::new`], or when the checkpoint is of other work or damaged.
+    pub fn resume(
+        teacher: &AnyField,
+        preset: &Preset,
+        path: &Path,
+        options: &RunOptions,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut convert = Self::new(teacher, preset, options, device)?;
+        let extra = convert.run.restore(path, &convert.work)?;
+        if extra.json.get("teacher").and_then(Value::as_str) != Some(&convert.fingerprint()) {
+            return Err(Error::new("the checkpoint is of a conversion of another field")
+                .file(path)
+                .remedy("give the field of the first run, or start again without --resume"));
+        }
+        let seed = convert.run.first_seed();
+        if seed != options.seed {
+            // The views belong to the seed of the first run.
+            convert.gallery = Gallery::new(convert.config.views, convert.config.view_size, seed);
+            let size = probe_size(&convert.run.field, &convert.config);
+            convert.probes = probe_views(&convert.teacher, seed, size)?;
+        }
+        convert.active.restore(extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
+        Ok(convert)
+    }
+
+    /// A number that tells teachers apart, in hexadecimal: FNV-1a (Fowler, Noll, Vo 1991) over the words of their values.
+    fn fingerprint(&self) -> String {
+        let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x100_0000_01B3);
+        let params = self.teacher.params();
+        let hash = params.iter().fold(0xCBF2_9CE4_8422_2325, |h, p| values(p.tensor.clone()).iter().fold(h, mix));
+        format!("{hash:016x}")
+    }
+
+    /// The stage that the run is in.
+    fn stage(&self) -> &Stage {
+        let total: f32 = self.stages.iter().map(|s| s.share).sum();
+        let mut end = 0.0;
+        let share = self.run.share();
+        let found = self.stages.iter().find(|stage| {
+            end += stage.share / total;
+            share < end
+        });
+        found.unwrap_or(&self.stages[self.stages.len() - 1])
+    }
+
+    fn volume_step(&mut self) -> Result<Option<f32>> {
+        let (gallery, scene) = (&mut self.gallery, self.teacher.scene());
+        // Steps that no batch has: the rays are others than those that were learned from.
+        self.run.grow(|i| {
+            let rays = gallery.rays(scene, REACH_RAYS, u64::MAX - i);
+            (rays.origins, rays.directions)
+        })?;
+        let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
+        let rays = self.draw_rays(stage.rays.unwrap_or(self.config.rays));
+        let Some(student) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
+        let jitter = jitter(rays.len(), seed, step);
+        let samples = march(&rays.origins, &rays.directions, &jitter, student.occupancy(), &student.march_spec(), None);
+        let lesson = match self.teacher.as_volume() {
+            Some(teacher) => lesson_of_volume(teacher, &samples, self.config.least_light),
+            None => lesson_of_primitives(&self.teacher, student, samples, &rays.pixels),
+        };
+        let Some(lesson) = lesson else {
+            // Every ray of the batch missed: nothing to learn from it.
+            self.run.step += 1;
+            return Ok(Some(0.0));
+        };
+        let backdrop = backdrops(self.config.background, rays.len(), seed, step);
+        let (loss, picture) = volume_loss(student, &lesson, &stage, &self.config, &backdrop);
+        let done = self.run.descend(loss, |_| 1.0, |_, _| ())?;
+        if let Some(picture) = picture.filter(|_| done.is_some()) {
+            let wanted = fill(lesson.pixels, &backdrop);
+            self.active.learn(&rays, &values(picture), &values(wanted), &mut self.gallery, seed);
+        }
+        Ok(done)
+    }
+
+    /// The rays of this step, with the teacher's pixels where it is not a volume that can be asked along them.
+    fn draw_rays(&mut self, n: usize) -> Rays {
+        let step = self.run.step;
+        let mut rays = if self.teacher.as_volume().is_some() {
+            self.gallery.rays(self.teacher.scene(), n, u64::from(step))
+        } else {
+            self.gallery.fill_one(&self.teacher, u64::from(step));
+            self.gallery.rays_with_pixels(n, u64::from(step))
+        };
+        self.active.lengthen(&mut rays, self.run.seed(), step);
+        rays
+    }
+
+    fn primitives_step(&mut self) -> Result<Option<f32>> {
+        let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
+        self.gallery.fill_one(&self.teacher, u64::from(step));
+        let view = self.gallery.pick(u64::from(step));
+        let (camera, pixels) = self.gallery.at(view);
+        let Some(primitives) = self.run.field.as_primitives() else { return Err(Error::new("not primitives")) };
+        let probed = primitives.render_probed(camera, u32::MAX);
+        let device = probed.frame.pixels.device();
+        let n = pixels.len() / 5;
+        let b = backdrops(self.config.background, 1, seed, step);
+        let backdrop = [b[0], b[1], b[2]];
+        let target = tensor(pixels.to_vec(), [n, 5], &device);
+        let picture = over(probed.frame.pixels.clone(), backdrop);
+        let wanted = over(target.clone(), backdrop);
+        let seen =
+            self.active.judges_views().then(|| (values(picture.clone().inner()), values(wanted.clone().inner())));
+        let mut loss = difference(picture.clone(), wanted.clone(), self.config.loss) * stage.pixel;
+        if self.config.ssim > 0.0 {
+            let likeness = ssim(picture, wanted, camera.width, camera.height).reshape([1]);
+            loss = loss * (1.0 - self.config.ssim) + likeness.neg().add_scalar(1.0) * (self.config.ssim * stage.pixel);
+        }
+        if stage.alpha > 0.0 {
+            let alpha = |t: Tensor<2>| t.slice([0..n, 3..4]);
+            let d = alpha(probed.frame.pixels) - alpha(target);
+            loss = loss + (d.clone() * d).mean() * stage.alpha;
+        }
+        let extent = self.run.field.scene().extent;
+        let (camera, probe, radii) = (camera.clone(), probed.probe, probed.radii);
+        let scale = move |group: &str| if group == "means" { extent } else { 1.0 };
+        let done = self.run.descend(loss, scale, |field, grads| {
+            let grad = probe.grad_remove(grads).map(values);
+            if let (Some(primitives), Some(grad)) = (field.as_primitives_mut(), grad) {
+                primitives.observe(&camera, &grad, &radii);
+            }
+        })?;
+        if done.is_some() {
+            densify(&mut self.run);
+            if let Some((picture, wanted)) = seen {
+                self.active.learn_view(view, &picture, &wanted, &mut self.gallery, seed);
+            }
+        }
+        Ok(done)
+    }
+
+    /// PSNR of the student against the teacher.
+    fn probe(&self) -> f32 {
+        let field = self.run.current();
+        let (mut sum, mut count) = (0.0_f64, 0);
+        for (camera, truth) in &self.probes {
+            let picture = field.render(camera, &RenderOptions::default()).rgb_over([1.0; 3]);
+            sum += picture.iter().zip(truth).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            count += truth.len();
+        }
+        (-10.0 * (sum / f64::from(count.max(1) as u32)).max(1e-10).log10()) as f32
+    }
+}
+
+/// The stages that the pair has a place for.
+fn stages_for(teacher: &AnyField, student: &AnyField, config: &ConvertConfig) -> Result<Vec<Stage>> {
+    let latent = |f: &AnyField| f.as_volume().and_then(Volume::latent_dim);
+    let fits = |level: Level| match level {
+        Level::Latent => latent(student).is_some() && latent(student) == latent(teacher),
+        Level::Volume => student.as_volume().is_some(),
+        Level::Image => true,
+    };
+    let stages: Vec<Stage> = config.stages.iter().filter(|s| fits(s.level)).cloned().collect();
+    if stages.is_empty() {
+        return Err(Error::new(format!("no stage of the preset fits {} to {}", teacher.kind(), student.kind()))
+            .remedy("add a stage with level = \"image\" to convert.stages"));
+    }
+    Ok(stages)
+}
+
+/// Primitives are drawn for a size of pixel and look wrong in another; volumes do not care, and cost more.
+fn probe_size(student: &AnyField, config: &ConvertConfig) -> u32 {
+    if student.as_primitives().is_some() { config.view_size } else { PROBE_SIZE }
+}
+
+/// Views that are not learned from, with the teacher's pictures of them over white.
+fn probe_views(teacher: &AnyField, seed: u64, size: u32) -> Result<Vec<(Camera, Vec<f32>)>> {
+    let mut most = 0.0_f32;
+    let probes: Vec<_> = (0..PROBE_VIEWS)
+        .map(|i| {
+            let camera = views::draw(teacher.scene(), seed ^ 0x5EED, i, size);
+            let frame = teacher.render(&camera, &RenderOptions::default());
+            most = values(frame.pixels.clone()).chunks_exact(5).map(|p| p[3]).fold(most, f32::max);
+            (camera, frame.rgb_over([1.0; 3]))
+        })
+        .collect();
+    if !(most > NOTHING) {
+        return Err(Error::new("the teacher shows nothing: it is empty where it is looked at")
+            .remedy("look at it with `retort render`"));
+    }
+    Ok(probes)
+}
+
+impl Task for Convert {
+    fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
+        if self.run.is_over()? {
+            let psnr = Some(self.probe());
+            return Ok(ControlFlow::Break(Outcome { steps: self.run.step, psnr, notes: Vec::new() }));
+        }
+        let stage = self.stage().level.name();
+        let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };
+        let every = (self.run.of / PROBES).max(1);
+        let measured = self.run.step.is_multiple_of(every).then(|| self.probe());
+        Ok(ControlFlow::Continue(Progress {
+            stage: stage.into(),
+            step: self.run.step,
+            of: self.run.of,
+            loss: loss.unwrap_or(f32::NAN),
+            psnr: measured,
+            note: self.run.note.take(),
+        }))
+    }
+
+    fn current(&self) -> AnyField {
+        self.run.current()
+    }
+
+    fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
+        let teacher = self.fingerprint();
+        let mut extra = Extra { json: json!({ "teacher": teacher }), ..Extra::default() };
+        self.active.save(&mut extra, &self.gallery);
+        self.run.save(path, &self.work, extra)
+    }
+
+    fn kind_of_work(&self) -> &'static str {
+        "conversion"
+    }
+}

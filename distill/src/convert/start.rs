@@ -1,0 +1,133 @@
+//! What a student begins with: where the teacher is empty, its colour network, what needs no training, and seeds.
+
+use std::sync::Arc;
+
+use retort_fields::error::{Error, Result};
+use retort_fields::field::{PointSample, Seed, Volume, tensor, values};
+use retort_fields::parts::occupancy::Occupancy;
+use retort_fields::registry::AnyField;
+use retort_fields::rng::Rng;
+
+use crate::gallery::Gallery;
+use crate::preset::ConvertConfig;
+
+use super::lesson::in_world;
+
+/// Gives the student the teacher's empty space, and its colour network where both have the same.
+pub fn inherit(teacher: &AnyField, student: &mut AnyField) -> Result<()> {
+    let both_share = {
+        let latent = |f: &AnyField| f.as_volume().and_then(Volume::latent_dim);
+        latent(teacher).is_some() && latent(teacher) == latent(student)
+    };
+    if both_share {
+        let known: Vec<_> = teacher.params().into_iter().map(|p| (p.name, p.tensor.clone())).collect();
+        for param in student.params_mut() {
+            let same = known.iter().find(|(name, t)| *name == param.name && t.dims() == param.tensor.dims());
+            if let Some((_, tensor)) = same.filter(|(name, _)| *name == "colour_net") {
+                *param.tensor = tensor.clone();
+            }
+        }
+    }
+    let scene = teacher.scene().clone();
+    let Some(volume) = student.as_volume_mut() else { return Ok(()) };
+    let resolution = volume.occupancy().resolution();
+    let grid = if let Some(taught) = teacher.as_volume() {
+        resampled(taught.occupancy(), resolution)?
+    } else {
+        let mut grid = Occupancy::new_full(resolution, scene.bounds);
+        if let Some(primitives) = teacher.as_primitives() {
+            primitives.mark_occupied(&mut grid);
+        }
+        grid.dilate();
+        grid
+    };
+    volume.set_occupancy(Arc::new(grid));
+    Ok(())
+}
+
+/// Gives the student what needs no training, in the resolution that its schedule begins with.
+pub fn take_over(teacher: &AnyField, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
+    let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
+    let resolution = first.filter_map(|growth| growth.resolution).last();
+    let Some(volume) = student.as_volume_mut() else { return Ok(()) };
+    let unbounded = volume.march_spec().unbounded;
+    volume.take_over(&|x, d| said_of_points(teacher, unbounded, x, d), resolution).map(|_| ())
+}
+
+/// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
+fn said_of_points(teacher: &AnyField, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
+    let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
+    let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
+        rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
+    };
+    if let Some(volume) = teacher.as_volume() {
+        let device = volume.device();
+        let said = volume.block1(tensor(x.to_vec(), [n, 3], &device));
+        let width = said.latent.dims()[1];
+        let latent = tensor(repeated(&values(said.latent), width), [n * looks, width], &device);
+        let rgb = volume.block2(latent, tensor(d.to_vec(), [n * looks, 3], &device));
+        return PointSample { log_sigma: values(said.log_sigma), rgb: values(rgb) };
+    }
+    let Some(primitives) = teacher.as_primitives() else {
+        return PointSample { log_sigma: vec![f32::NEG_INFINITY; n], rgb: vec![0.5; d.len()] };
+    };
+    let said = primitives.sample(&repeated(&in_world(x, unbounded), 3), d);
+    PointSample { log_sigma: said.log_sigma.into_iter().step_by(looks.max(1)).collect(), rgb: said.rgb }
+}
+
+/// The same occupied space in another resolution; a coarser cell is occupied where any point of it is.
+fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
+    if grid.resolution() == resolution {
+        return Ok(grid.clone());
+    }
+    let mut new = Occupancy::new_full(resolution, grid.bounds());
+    let parts = (grid.resolution() / resolution).max(1);
+    let size = grid.bounds().size() / resolution as f32;
+    let cells = (resolution as usize).pow(3);
+    let mut bits = vec![0_u64; cells / 64];
+    for cell in 0..cells {
+        let low = new.cell_centre(cell) - 0.5 * size;
+        let any = (0..parts.pow(3)).any(|k| {
+            let part = glam::UVec3::new(k % parts, k / parts % parts, k / (parts * parts)).as_vec3();
+            grid.contains(low + size * (part + 0.5) / parts as f32)
+        });
+        bits[cell / 64] |= u64::from(any) << (cell % 64);
+    }
+    new = Occupancy::from_bits(resolution, new.bounds(), &bits)?;
+    Ok(new)
+}
+
+/// Points on what the teacher shows: a pixel's colour at its depth.
+pub fn seeds_from(teacher: &AnyField, gallery: &mut Gallery, count: usize, seed: u64) -> Result<Vec<Seed>> {
+    gallery.fill_some(teacher, gallery.wanted().min(24));
+    let mut rng = Rng::new(seed, "seeds");
+    let mut seeds = Vec::with_capacity(count);
+    for _ in 0..count * 20 {
+        if seeds.len() == count {
+            break;
+        }
+        let (camera, pixels) = gallery.at(rng.below(gallery.len()));
+        let i = rng.below(pixels.len() / 5);
+        let p = &pixels[5 * i..5 * i + 5];
+        if p[3] > 0.5 {
+            let at = glam::Vec2::new(
+                (i % camera.width as usize) as f32 + rng.uniform(),
+                (i / camera.width as usize) as f32 + rng.uniform(),
+            );
+            let ray = camera.ray(at);
+            let depth = p[4] / p[3];
+            let along = if teacher.as_volume().is_some() { depth } else { depth / ray.direction.dot(camera.forward()) };
+            let rgb = [0, 1, 2].map(|c| (p[c] / p[3]).clamp(0.0, 1.0));
+            seeds.push(Seed { position: ray.at(along).to_array(), rgb, scale: 0.0, opacity: 0.5 });
+        }
+    }
+    if seeds.is_empty() {
+        return Err(Error::new("the teacher is nowhere opaque: Gaussians have nothing to start from")
+            .remedy("look at it with `retort render`"));
+    }
+    let positions: Vec<_> = seeds.iter().map(|s| s.position).collect();
+    for (seed, scale) in seeds.iter_mut().zip(crate::neighbours::spacing(&positions)) {
+        seed.scale = scale;
+    }
+    Ok(seeds)
+}
