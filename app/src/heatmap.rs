@@ -98,6 +98,7 @@ mod tests {
             seconds: 8.0,
             steps: 1,
             bytes: 1,
+            curve: Vec::new(),
         };
         let table = Table {
             work: "x".into(),

@@ -1,6 +1,8 @@
-//! Adam over the parameters of any field, with a learning rate for each group.
+//! Adam over the parameters of any field, with a learning rate for each group; over weight matrices, where the preset
+//! asks for it, in the basis of their curvature ([`crate::soap`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use burn::tensor::{Device, Gradients, Tensor};
 use rayon::prelude::*;
@@ -8,6 +10,7 @@ use retort_fields::error::{Error, Result};
 use retort_fields::field::{DensityEvent, RowPlan, tensor, values};
 use retort_fields::files::archive::Archive;
 use retort_fields::ops::adam::{self, Moments};
+use retort_fields::ops::mlp::spec::Matrix;
 use retort_fields::registry::{AnyField, detached_inner};
 
 use crate::preset::Optimise;
@@ -18,6 +21,7 @@ use crate::soap::Soap;
 pub struct Optimiser {
     config: Optimise,
     moments: BTreeMap<&'static str, Moments>,
+    /// Of the weight matrices of each parameter.
     soap: BTreeMap<&'static str, Vec<Soap>>,
     /// Steps taken.
     t: u32,
@@ -58,32 +62,36 @@ impl Optimiser {
             let device = param.tensor.device().without_autodiff();
             let placeholder = Tensor::zeros([1, 1], &device);
             let value = detached_inner(std::mem::replace(param.tensor, placeholder));
+            let turned = self.turned(param.name, &matrices, &value, &grad, rate);
             let moments = self.moments.entry(param.name).or_insert_with(|| Moments::zeros(value.dims(), &device));
-            let before = value.clone();
-            let g = grad.clone();
-            let mut value = adam::step(value, grad, moments, rate, self.t, &self.config.adam);
-            if let Some(spec) = self.config.soap.as_ref().filter(|_| !matrices.is_empty()) {
-                let states = self
-                    .soap
-                    .entry(param.name)
-                    .or_insert_with(|| matrices.iter().map(|m| Soap::new([m.rows, m.columns], &device)).collect());
-                let (t, adam) = (self.t, &self.config.adam);
-                let steps: Vec<_> = states
-                    .par_iter_mut()
-                    .zip(&matrices)
-                    .map(|(soap, m)| {
-                        let range = m.at..m.at + m.rows * m.columns;
-                        let grad = g.clone().slice([0..1, range.clone()]).reshape([m.rows, m.columns]);
-                        let step = soap.direction(&grad, t, spec, adam) * rate;
-                        before.clone().slice([0..1, range.clone()]) - step.reshape([1, m.rows * m.columns])
-                    })
-                    .collect();
-                for (new, m) in steps.into_iter().zip(&matrices) {
-                    value = value.slice_assign([0..1, m.at..m.at + m.rows * m.columns], new);
-                }
-            }
+            let value = adam::step(value, grad, moments, rate, self.t, &self.config.adam);
+            let value = turned.into_iter().fold(value, |value, (range, new)| value.slice_assign([0..1, range], new));
             *param.tensor = Tensor::from_inner(value).require_grad();
         }
+    }
+
+    /// The weight matrices of a flat parameter after this step, where the preset turns their gradients into the basis of
+    /// their curvature; what is left of the parameter are biases, which Adam alone takes care of.
+    fn turned(
+        &mut self,
+        name: &'static str,
+        matrices: &[Matrix],
+        value: &Tensor<2>,
+        grad: &Tensor<2>,
+        rate: f32,
+    ) -> Vec<(Range<usize>, Tensor<2>)> {
+        let Some(spec) = self.config.soap.filter(|_| !matrices.is_empty()) else { return Vec::new() };
+        let (device, t, adam) = (value.device(), self.t, &self.config.adam);
+        let fresh = || matrices.iter().map(|m| Soap::new([m.rows, m.columns], &device)).collect();
+        let states = self.soap.entry(name).or_insert_with(fresh);
+        let one = |(soap, m): (&mut Soap, &Matrix)| {
+            let (size, range) = (m.rows * m.columns, m.at..m.at + m.rows * m.columns);
+            let part = |of: &Tensor<2>| of.clone().slice([0..1, range.clone()]);
+            let step = soap.direction(&part(grad).reshape([m.rows, m.columns]), t, &spec, adam);
+            let kept = part(value) * (1.0 - rate * adam.weight_decay);
+            (range.clone(), kept - step.reshape([1, size]) * rate)
+        };
+        states.par_iter_mut().zip(matrices).map(one).collect()
     }
 
     /// Forgets everything: the field has parameters of another shape.
@@ -119,6 +127,14 @@ impl Optimiser {
                 archive.tensors.push((format!("adam.{which}.{name}"), moment.dims(), values(moment.clone())));
             }
         }
+        for (name, states) in &self.soap {
+            for (i, soap) in states.iter().enumerate() {
+                let state = soap.state().into_iter();
+                archive
+                    .tensors
+                    .extend(state.map(|(which, t)| (soap_name(name, i, which), t.dims(), values(t.clone()))));
+            }
+        }
         archive.json["adam_t"] = self.t.into();
         archive.json["adam_brake"] = self.brake.into();
     }
@@ -137,6 +153,7 @@ impl Optimiser {
         self.t = t as u32;
         self.brake = brake as f32;
         self.moments.clear();
+        self.soap.clear();
         for param in field.params() {
             let names = ["m", "v"].map(|which| format!("adam.{which}.{}", param.name));
             if !archive.tensors.iter().any(|(n, ..)| *n == names[0]) {
@@ -146,9 +163,27 @@ impl Optimiser {
             let mut read = |name: &str| take_state(archive, name, param.tensor.dims(), &device);
             let moments = Moments { m: read(&names[0])?, v: read(&names[1])? };
             self.moments.insert(param.name, moments);
+            let matrices = field.matrices(param.name);
+            if self.config.soap.is_none() || matrices.is_empty() {
+                continue;
+            }
+            let mut states = Vec::with_capacity(matrices.len());
+            for (i, m) in matrices.iter().enumerate() {
+                let mut soap = Soap::new([m.rows, m.columns], &device);
+                for (which, tensor) in soap.state_mut() {
+                    *tensor = take_state(archive, &soap_name(param.name, i, which), tensor.dims(), &device)?;
+                }
+                states.push(soap);
+            }
+            self.soap.insert(param.name, states);
         }
         Ok(())
     }
+}
+
+/// The name in a checkpoint of a part of the state of a parameter's `i`-th matrix.
+fn soap_name(param: &str, i: usize, which: &str) -> String {
+    format!("soap.{which}.{i}.{param}")
 }
 
 /// Takes a tensor of the run's state out of a checkpoint: of the shape of its parameter, and without NaN. (The square of

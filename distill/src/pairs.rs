@@ -48,6 +48,8 @@ pub struct Pair {
     pub steps: u32,
     /// Size of its file.
     pub bytes: u64,
+    /// Seconds and PSNR on the way, in rising order of seconds; the first is before any step.
+    pub curve: Vec<[f32; 2]>,
 }
 
 /// Everything measured so far, and on what.
@@ -86,17 +88,25 @@ impl Table {
 impl Scratch {
     /// How long this training took to reach `psnr`.
     pub fn time_to(&self, psnr: f32) -> FromPhotos {
-        let mut before = [0.0, f32::NEG_INFINITY];
-        for &[seconds, reached] in &self.curve {
-            if reached >= psnr {
-                let part = if before[1].is_finite() { (psnr - before[1]) / (reached - before[1]) } else { 1.0 };
-                return FromPhotos::Takes(before[0] + (seconds - before[0]) * part.clamp(0.0, 1.0));
-            }
-            before = [seconds, reached];
-        }
-        FromPhotos::MoreThan(self.seconds)
+        time_to(&self.curve, psnr).map_or(FromPhotos::MoreThan(self.seconds), FromPhotos::Takes)
     }
 }
+
+/// When a curve first reached `psnr`, if it did.
+fn time_to(curve: &[[f32; 2]], psnr: f32) -> Option<f32> {
+    let mut before = [0.0, f32::NEG_INFINITY];
+    for &[seconds, reached] in curve {
+        if reached >= psnr {
+            let part = if before[1].is_finite() { (psnr - before[1]) / (reached - before[1]) } else { 1.0 };
+            return Some(before[0] + (seconds - before[0]) * part.clamp(0.0, 1.0));
+        }
+        before = [seconds, reached];
+    }
+    None
+}
+
+/// What a student may lack of its end for [`Pair::early_ratio`], dB.
+const NEARLY: f32 = 0.5;
 
 impl Pair {
     /// What the student lacks of the best that could be expected: of its teacher, or of itself trained from photos,
@@ -108,9 +118,19 @@ impl Pair {
 
     /// How many times longer photos take, and whether that is only a lower bound.
     pub fn ratio(&self, table: &Table) -> Option<(f32, bool)> {
+        self.ratio_at(table, self.psnr, self.seconds)
+    }
+
+    /// The same where the student was within half a decibel of its end: most of what it learns, it learns early.
+    pub fn early_ratio(&self, table: &Table) -> Option<(f32, bool)> {
+        let nearly = self.psnr - NEARLY;
+        self.ratio_at(table, nearly, time_to(&self.curve, nearly)?)
+    }
+
+    fn ratio_at(&self, table: &Table, psnr: f32, seconds: f32) -> Option<(f32, bool)> {
         let scratch = table.scratch.iter().find(|s| s.kind == self.student)?;
-        let seconds = self.seconds.max(1e-3);
-        Some(match scratch.time_to(self.psnr) {
+        let seconds = seconds.max(1e-3);
+        Some(match scratch.time_to(psnr) {
             FromPhotos::Takes(time) => (time / seconds, false),
             FromPhotos::MoreThan(time) => (time / seconds, true),
         })
@@ -199,11 +219,14 @@ mod tests {
             seconds: 5.0,
             steps: 1,
             bytes: 1,
+            curve: vec![[1.0, 20.0], [2.0, 28.5], [5.0, 29.0]],
         };
         let mut table = Table { scratch: vec![scratch(&[[50.0, 29.0]])], ..Table::default() };
         assert_eq!((pair.loss(&table), pair.ratio(&table)), (None, Some((10.0, false))));
         table.scratch.push(Scratch { kind: "hash".into(), psnr: 29.5, ..scratch(&[]) });
         assert_eq!(pair.loss(&table), Some(0.5));
+        table.scratch[0].curve = vec![[10.0, 20.0], [40.0, 28.5], [50.0, 29.0]];
+        assert_eq!(pair.early_ratio(&table), Some((20.0, false)), "half a decibel below the end: 40 s and 2 s");
         table.scratch[0].curve.clear();
         assert_eq!(pair.ratio(&table), Some((20.0, true)));
     }

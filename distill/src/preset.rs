@@ -97,6 +97,9 @@ impl Optimise {
         if !(adam.eps > 0.0 && adam.eps.is_finite() && (0.0..1.0).contains(&adam.weight_decay)) {
             return bad("adam.eps or adam.weight_decay", "use eps > 0, and a decay from 0 to below 1");
         }
+        if self.soap.is_some_and(|soap| soap.every == 0 || !(0.0..1.0).contains(&soap.beta)) {
+            return bad("optimise.soap", "use every >= 1 and a beta from 0 to below 1");
+        }
         match self.rates.iter().find(|(_, schedule)| !schedule.is_sound()) {
             Some((group, _)) => bad(&format!("the rate of {group}"), "use a number or rising points"),
             None => Ok(()),

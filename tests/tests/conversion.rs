@@ -338,6 +338,39 @@ fn a_checkpoint_goes_on_bit_for_bit() {
     }
 }
 
+/// Hard views come after four epochs of four steps at pixel level, which begins with the ninth step or the first.
+#[test]
+fn active_learning_goes_on_bit_for_bit() {
+    const ACTIVE: &[(&str, &str)] =
+        &[("convert.views", "4"), ("convert.active", "{ views = true, rays = true, points = true }")];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("run.checkpoint");
+    for (from, to) in [(Kind::Hash, Kind::Mlp), (Kind::Gaussians, Kind::Hash), (Kind::Hash, Kind::Gaussians)] {
+        let run = |active: bool, steps: usize| {
+            let preset = tiny_preset(to, &[QUICK, if active { ACTIVE } else { &ACTIVE[..1] }].concat());
+            let mut task = begin(teacher(from), &preset).expect("a pair that fits");
+            let losses = losses(&advance(&mut task, steps));
+            (task, losses, preset)
+        };
+        let (whole, all, preset) = run(true, 40);
+        let cut = 30;
+        let (mut first, ..) = run(true, cut);
+        first.save_checkpoint(&path).expect("a writable folder");
+        let mut second =
+            Convert::resume(teacher(from), &preset, &path, &RunOptions::default(), &cpu()).expect("our own");
+        let rest = losses(&advance(&mut second, 40 - cut));
+        assert_same_bits(&rest, &all[cut..], &format!("{from} to {to}: losses"));
+        assert_same_field(&second.current(), &whole.current(), &format!("{from} to {to}"));
+        assert!(all.iter().all(|loss| loss.is_finite()));
+        // The negative control: without it the run is another one, and its checkpoint does not do.
+        let (mut plain, other, _) = run(false, 40);
+        assert_ne!(other, all, "{from} to {to}");
+        plain.save_checkpoint(&path).expect("a writable folder");
+        let error = Convert::resume(teacher(from), &preset, &path, &RunOptions::default(), &cpu()).err();
+        assert!(error.is_some_and(|e| e.what.contains("active learning")), "{from} to {to}");
+    }
+}
+
 #[test]
 fn a_checkpoint_of_other_work_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");

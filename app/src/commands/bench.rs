@@ -28,6 +28,9 @@ const PHOTOS: usize = 10;
 /// Times that a training from photos is measured on its way.
 const CURVE: u32 = 24;
 
+/// Times that a conversion is measured on its way, beside before its first step.
+const PAIR_CURVE: u32 = 4;
+
 /// Runs the verb.
 ///
 /// # Errors
@@ -208,14 +211,18 @@ impl Bench<'_> {
         let begun = std::time::Instant::now();
         let mut task = Convert::new(&taught_by, &preset, &options(self.common), &self.device)?;
         let start = begun.elapsed().as_secs_f32();
-        let done = self.run(&mut task, 1, &format!("{teacher} -> {student}"), report)?;
+        let begins = [start, self.psnr(&task.current())?];
+        let done = self.run(&mut task, PAIR_CURVE, &format!("{teacher} -> {student}"), report)?;
+        // The student's start is made of the teacher, so it belongs to the conversion.
+        let later = done.curve.iter().map(|[seconds, psnr]| [start + seconds, *psnr]);
+        let curve: Vec<_> = std::iter::once(begins).chain(later).collect();
         let bytes = self.save(&done, &name, format!("converted from {teacher}"), preset)?;
         Ok(Pair {
             teacher: teacher.name().into(),
             student: student.name().into(),
             psnr: done.curve.last().map_or(f32::NAN, |p| p[1]),
             psnr_teacher: self.likeness(&done.field, &taught_by)?,
-            // The student's start is made of the teacher, so it belongs to the conversion.
+            curve,
             seconds: start + done.seconds,
             steps: done.steps,
             bytes,
@@ -241,15 +248,16 @@ fn done(out: &Path, table: &Table, kinds: &[Kind]) -> Done {
 /// The table for people.
 fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
     let mut lines = vec![format!(
-        "{:<22} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8}",
-        table.work, "PSNR", "teacher", "lost", "time", "size", "photos"
+        "{:<22} {:>8} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8}",
+        table.work, "start", "PSNR", "teacher", "lost", "time", "size", "photos", "early"
     )];
     for kind in kinds {
         let Some(s) = table.scratch_of(*kind) else { continue };
         let (took, bytes) = (clock(f64::from(s.seconds)), size(s.bytes));
         lines.push(format!(
-            "{:<22} {:>8.2} {:>9} {:>8} {took:>8} {bytes:>9}",
+            "{:<22} {:>8} {:>8.2} {:>9} {:>8} {took:>8} {bytes:>9}",
             format!("photos -> {kind}"),
+            "",
             s.psnr,
             "",
             ""
@@ -259,17 +267,21 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
         for student in kinds {
             let Some(p) = table.pair(*teacher, *student) else { continue };
             let loss = p.loss(table).map_or_else(String::new, |loss| format!("{loss:.2}"));
-            let ratio = p.ratio(table);
-            let ratio = ratio.map_or_else(String::new, |(r, least)| format!("{}x{r:.1}", if least { ">" } else { "" }));
+            let times = |ratio: Option<(f32, bool)>| {
+                ratio.map_or_else(String::new, |(r, least)| format!("{}x{r:.1}", if least { ">" } else { "" }))
+            };
+            let (ratio, early) = (times(p.ratio(table)), times(p.early_ratio(table)));
+            let start = p.curve.first().map_or(f32::NAN, |point| point[1]);
             let (took, bytes) = (clock(f64::from(p.seconds)), size(p.bytes));
             let name = format!("{teacher} -> {student}");
             lines.push(format!(
-                "{name:<22} {:>8.2} {:>9.2} {loss:>8} {took:>8} {bytes:>9} {ratio:>8}",
+                "{name:<22} {start:>8.2} {:>8.2} {:>9.2} {loss:>8} {took:>8} {bytes:>9} {ratio:>8} {early:>8}",
                 p.psnr, p.psnr_teacher
             ));
         }
     }
-    lines.push("PSNR on test photos, against the teacher, below the lower of teacher and photos; photos: times longer from them".into());
+    lines.push("PSNR on test photos before any step and at the end, against the teacher, below the lower of teacher and photos;".into());
+    lines.push("photos: times longer from them to the same PSNR; early: the same half a dB before the end".into());
     lines.push(format!("{}: fields, pairs.json, pairs.svg", out.display()));
     lines.join("\n")
 }
