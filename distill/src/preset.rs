@@ -16,21 +16,9 @@ use toml::{Table, Value};
 use crate::active::ActiveConfig;
 use crate::schedule::Schedule;
 
-/// The presets that come with the program: kind, name, text.
-const BUILT_IN: &[(&str, &str, &str)] = &[
-    ("hash", "fast", include_str!("../presets/hash-fast.toml")),
-    ("hash", "paper", include_str!("../presets/hash-paper.toml")),
-    ("mlp", "fast", include_str!("../presets/mlp-fast.toml")),
-    ("mlp", "paper", include_str!("../presets/mlp-paper.toml")),
-    ("voxels", "fast", include_str!("../presets/voxels-fast.toml")),
-    ("voxels", "paper", include_str!("../presets/voxels-paper.toml")),
-    ("vm", "fast", include_str!("../presets/vm-fast.toml")),
-    ("vm", "paper", include_str!("../presets/vm-paper.toml")),
-    ("cp", "fast", include_str!("../presets/cp-fast.toml")),
-    ("cp", "paper", include_str!("../presets/cp-paper.toml")),
-    ("gaussians", "fast", include_str!("../presets/gaussians-fast.toml")),
-    ("gaussians", "paper", include_str!("../presets/gaussians-paper.toml")),
-];
+// `BUILT_IN: &[(&str, &str, &str)]`, the presets that come with the program: kind, name, text. It lists the folder
+// `presets`; see `build.rs`.
+include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
 /// A preset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -281,7 +269,9 @@ pub struct ConvertConfig {
 
 /// The presets that come with the program: `"hash fast"` and its text.
 pub fn names() -> Vec<(String, &'static str)> {
-    BUILT_IN.iter().map(|(kind, name, text)| (format!("{kind} {name}"), *text)).collect()
+    let of = |kind: &Kind| BUILT_IN.iter().filter(move |preset| preset.0 == kind.name());
+    let all = Kind::ALL.iter().flat_map(of);
+    all.map(|(kind, name, text)| (format!("{kind} {name}"), *text)).collect()
 }
 
 impl Preset {

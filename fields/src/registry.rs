@@ -1,23 +1,24 @@
-//! The representations, one line each. The command line, the presets, files, tests and benches walk this list.
+//! What [`crate::kinds`], the list of representations, becomes: a field of any kind, its configuration, and the names
+//! that the command line, the presets, files, tests and benches walk.
 
-use std::ops::{Deref, DerefMut};
-
-use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
+use burn::tensor::Tensor;
 
 use crate::error::{Error, Result};
-use crate::field::{Field, Scene};
 
+/// A representation a line: its module, its type and that of its configuration, and what it is in a line for people. Its
+/// name on the command line and in files is that of the module.
 macro_rules! fields {
-    ($($variant:ident($field:ty, $config:ty) = $name:literal, $label:literal;)*) => {
+    ($($module:ident: $variant:ident($config:ident), $label:literal;)*) => {
+        $(pub mod $module;)*
+
         /// A field of any kind, to store; use it as `dyn Field`.
         #[derive(Clone, Debug)]
-        pub enum AnyField { $(#[doc = $label] $variant($field),)* }
+        pub enum AnyField { $(#[doc = $label] $variant($module::$variant),)* }
 
         /// The configuration of a field of any kind.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "kind")]
-        pub enum FieldConfig { $(#[doc = $label] #[serde(rename = $name)] $variant($config),)* }
+        #[serde(tag = "kind", rename_all = "lowercase")]
+        pub enum FieldConfig { $(#[doc = $label] $variant($module::$config),)* }
 
         /// A kind of representation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,7 +29,7 @@ macro_rules! fields {
             pub const ALL: &[Kind] = &[$(Kind::$variant),*];
 
             /// Its name on the command line and in files.
-            pub fn name(self) -> &'static str { match self { $(Kind::$variant => $name),* } }
+            pub fn name(self) -> &'static str { match self { $(Kind::$variant => stringify!($module)),* } }
 
             /// What it is, in a line for people.
             pub fn label(self) -> &'static str { match self { $(Kind::$variant => $label),* } }
@@ -51,7 +52,7 @@ macro_rules! fields {
             /// # Errors
             /// When a value is out of its range; the message names it.
             pub fn init(&self, scene: &Scene, seed: u64, device: &Device) -> Result<AnyField> {
-                self.build(scene, match self { $(FieldConfig::$variant(c) => <$field>::draw(c, scene, seed, device)?),* })
+                self.build(scene, match self { $(FieldConfig::$variant(c) => $module::$variant::draw(c, scene, seed, device)?),* })
             }
 
             /// Names and shapes of the parameters; 0 rows where the number is free.
@@ -59,7 +60,7 @@ macro_rules! fields {
             /// # Errors
             /// When a value is out of its range; the message names it.
             pub fn shapes(&self) -> Result<Vec<(&'static str, [usize; 2])>> {
-                match self { $(FieldConfig::$variant(c) => <$field>::shapes(c)),* }
+                match self { $(FieldConfig::$variant(c) => $module::$variant::shapes(c)),* }
             }
 
             /// A field with these parameters, in the order and of the shapes that [`FieldConfig::shapes`] gives.
@@ -67,7 +68,7 @@ macro_rules! fields {
             /// # Errors
             /// When a value is out of its range; the message names it.
             pub fn build(&self, scene: &Scene, tensors: Vec<Tensor<2>>) -> Result<AnyField> {
-                Ok(match self { $(FieldConfig::$variant(c) => AnyField::$variant(<$field>::build(c, scene, tensors)?)),* })
+                Ok(match self { $(FieldConfig::$variant(c) => AnyField::$variant($module::$variant::build(c, scene, tensors)?)),* })
             }
         }
 
@@ -82,14 +83,9 @@ macro_rules! fields {
     };
 }
 
-fields! {
-    Hash(crate::kinds::hash::Hash, crate::kinds::hash::HashConfig) = "hash", "Hash grid (Instant-NGP)";
-    Mlp(crate::kinds::mlp::Mlp, crate::kinds::mlp::MlpConfig) = "mlp", "Neural network (NeRF)";
-    Voxels(crate::kinds::voxels::Voxels, crate::kinds::voxels::VoxelsConfig) = "voxels", "Voxel grid (Plenoxels)";
-    Vm(crate::kinds::vm::Vm, crate::kinds::vm::VmConfig) = "vm", "Planes and lines (TensoRF VM)";
-    Cp(crate::kinds::cp::Cp, crate::kinds::cp::CpConfig) = "cp", "Lines (TensoRF CP)";
-    Gaussians(crate::kinds::gaussians::Gaussians, crate::kinds::gaussians::GaussiansConfig) = "gaussians", "3D Gaussians";
-}
+pub(crate) use fields;
+
+pub use crate::kinds::{AnyField, FieldConfig, Kind};
 
 /// The tensors as an array.
 ///
