@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
+use retort_fields::compose::Subject;
 use retort_fields::field::{Volume, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
 use retort_fields::ops::march::Samples;
 use retort_fields::ops::pointwise::trunc_exp;
-use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 
@@ -48,7 +48,7 @@ pub fn lesson_of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f3
 }
 
 pub fn lesson_of_primitives(
-    teacher: &AnyField,
+    teacher: &Subject,
     student: &dyn Volume,
     samples: Samples,
     pixels: &[f32],
