@@ -132,7 +132,9 @@ pub fn volume_loss(
         loss = loss + difference(alpha(&pixels), alpha(&target), config.loss) * stage.alpha;
     }
     let picture = fill(pixels, backdrop);
-    loss = loss + difference(picture.clone(), fill(target, backdrop), config.loss) * stage.pixel;
+    // Harmonics of Gaussians go above 1, and no volume can follow them there: pictures are shown clipped.
+    let wanted = fill(target, backdrop).clamp(0.0, 1.0);
+    loss = loss + difference(picture.clone(), wanted, config.loss) * stage.pixel;
     (loss, Some(picture.inner()))
 }
 

@@ -189,7 +189,7 @@ impl Convert {
         let backdrop = [b[0], b[1], b[2]];
         let target = tensor(pixels.to_vec(), [n, 5], &device);
         let picture = over(probed.frame.pixels.clone(), backdrop);
-        let wanted = over(target.clone(), backdrop);
+        let wanted = over(target.clone(), backdrop).clamp(0.0, 1.0);
         let seen =
             self.active.judges_views().then(|| (values(picture.clone().inner()), values(wanted.clone().inner())));
         let mut loss = difference(picture.clone(), wanted.clone(), self.config.loss) * stage.pixel;

@@ -194,3 +194,71 @@ pub fn load(path: &Path, device: &Device) -> Result<(Subject, Provenance)> {
     let subject = Subject::of(objects).map_err(|e| e.file(path))?;
     Ok((subject, Provenance { from, background, ..Provenance::default() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glam::Vec3;
+
+    const HEAD: &str = "version = 1\n[[objects]]\nfield = \"a.safetensors\"\n";
+
+    #[test]
+    fn a_scene_is_read_as_it_is_written() {
+        let text = format!(
+            "{HEAD}move = [1, 0.5, 0]\nrotate = [90, 0, 90]\nscale = 2\nvisible = true\n\
+             edits = [{{ crop = {{ min = [-1, -1, 0], max = [1, 1, 1] }} }}, {{ brightness = 0.5 }}]\n\
+             [[objects.edits]]\nerase_sphere = {{ centre = [0, 0, 0], radius = 0.25 }}\n"
+        );
+        // TOML has one way to write a list at a time.
+        assert!(SceneFile::parse(&text).is_err());
+        let text = text.replace("[[objects.edits]]\nerase_sphere = { centre = [0, 0, 0], radius = 0.25 }\n", "");
+        let scene = SceneFile::parse(&text).expect("a scene");
+        let [entry] = &scene.objects[..] else { panic!("{scene:?}") };
+        assert_eq!(entry.edits.len(), 2);
+        let placed = entry.transform();
+        // About x: y to z; about z: x to y.
+        assert!(placed.point(Vec3::Y).distance(Vec3::new(1.0, 0.5, 2.0)) < 1e-5, "{}", placed.point(Vec3::Y));
+        assert!(placed.point(Vec3::X).distance(Vec3::new(1.0, 2.5, 0.0)) < 1e-5, "{}", placed.point(Vec3::X));
+        let again = toml::to_string(&scene).expect("TOML");
+        assert_eq!(SceneFile::parse(&again).expect("a scene"), scene);
+        let plain = SceneFile::parse(HEAD).expect("a scene");
+        assert_eq!(plain.objects[0].transform(), Similarity::default());
+    }
+
+    #[test]
+    fn mistakes_are_told_in_a_line() {
+        for (text, word) in [
+            ("", "version"),
+            ("version = 1", "objects"),
+            ("version = 1\nobjects = []", "visible"),
+            (&HEAD.replace("= 1", "= 2"), "version 2"),
+            (&format!("{HEAD}visible = false"), "visible"),
+            (&format!("{HEAD}scaling = 2.0"), "scaling"),
+            (&format!("{HEAD}move = [1.0, 2.0]"), "line 4"),
+            (&format!("{HEAD}edits = [{{ burn = 1.0 }}]"), "burn"),
+            (&format!("{HEAD}edits = [{{ crop = {{ min = [0, 0, 0] }} }}]"), "max"),
+            (&format!("{HEAD}edits = [{{ erase_sphere = {{ centre = [0,0,0], radius = 1, colour = 2 }} }}]"), "colour"),
+            (&HEAD.replace("field", "file"), "file"),
+            ("version = 1 [[objects]]", "line 1"),
+        ] {
+            let error = SceneFile::parse(text).expect_err(text);
+            assert!(error.what.contains(word) && !error.what.contains('\n'), "{text}: {error}");
+        }
+        let many = format!("version = 1\n{}", "[[objects]]\nfield = \"a\"\n".repeat(MAX_OBJECTS + 1));
+        assert!(SceneFile::parse(&many).expect_err("too many").what.contains("257"));
+        let edits = "{ brightness = 1.0 }, ".repeat(MAX_EDITS + 1);
+        assert!(SceneFile::parse(&format!("{HEAD}edits = [{edits}]")).expect_err("too many").what.contains("edits"));
+    }
+
+    #[test]
+    fn scenes_are_known_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(scene_path(folder.path()), None, "a folder without a scene");
+        std::fs::write(folder.path().join(NAME), HEAD).expect("a file");
+        assert_eq!(scene_path(folder.path()), Some(folder.path().join(NAME)));
+        assert_eq!(scene_path(Path::new("a.TOML")), Some("a.TOML".into()));
+        assert_eq!(scene_path(Path::new("a.safetensors")), None);
+        let error = peek(&folder.path().join(NAME)).expect_err("the field is missing");
+        assert!(error.file.is_some_and(|f| f.ends_with("a.safetensors")) && !error.remedy.is_empty());
+    }
+}

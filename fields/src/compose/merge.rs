@@ -177,3 +177,29 @@ fn repainted(
     }
     harmonics.map_or(a, |m| std::array::from_fn(|j| (0..sh::COUNT).map(|k| m[k][j] * a[k]).sum()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn turned_harmonics_show_the_same_along_turned_directions() {
+        let mut rng = Rng::new(4, "harmonics");
+        let turn = Quat::from_rotation_x(0.7) * Quat::from_rotation_z(-1.9);
+        let m = turned_harmonics(turn);
+        let a: [f32; sh::COUNT] = std::array::from_fn(|_| rng.normal());
+        let b: [f32; sh::COUNT] = std::array::from_fn(|j| (0..sh::COUNT).map(|k| m[k][j] * a[k]).sum());
+        let value = |a: &[f32; sh::COUNT], d: Vec3| -> f32 { sh::eval_basis(3, d).iter().zip(a).map(|(b, a)| a * b).sum() };
+        let mut control = 0.0_f32;
+        for _ in 0..200 {
+            let d = Vec3::new(rng.normal(), rng.normal(), rng.normal()).normalize_or(Vec3::Z);
+            let (own, moved) = (value(&a, d), value(&b, turn * d));
+            assert!((own - moved).abs() < 1e-4, "{own} became {moved}");
+            control = control.max((value(&a, turn * d) - own).abs());
+        }
+        assert!(control > 0.5, "unturned harmonics show something else: {control}");
+        // Bands do not mix.
+        assert!((0..4).all(|k| (4..sh::COUNT).all(|j| m[k][j].abs() < 1e-5 && m[j][k].abs() < 1e-5)));
+    }
+}

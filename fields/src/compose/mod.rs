@@ -8,8 +8,6 @@ pub mod edit;
 pub mod file;
 pub mod merge;
 mod object;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Deref;
 
