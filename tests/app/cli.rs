@@ -434,11 +434,11 @@ fn a_scene_is_rendered_told_and_taught() {
     let done = desk.run("eval both --data bench --json").done();
     assert!(done["psnr"].as_f64().is_some_and(|p| p > 3.0), "{done}");
 
-    let line = format!("convert both/scene.toml --to voxels --data bench --steps 4 {}", small("voxels"));
+    let line = format!("convert both/scene.toml --to vm --data bench --steps 4 {}", small("vm"));
     let done = desk.run(&format!("{line} --json")).done();
-    assert_eq!(done["out"], "scene-voxels.safetensors");
+    assert_eq!(done["out"], "scene-vm.safetensors");
     assert!(["psnr_teacher", "psnr", "ssim"].iter().all(|key| done[key].is_f64()), "{done}");
-    let info = desk.run("info scene-voxels.safetensors --json").objects().remove(0);
+    let info = desk.run("info scene-vm.safetensors --json").objects().remove(0);
     assert_eq!(info["from"], "converted from scene.toml (scene of 2)");
     desk.refuses(&format!("convert both --to hash -o {field} --overwrite"), &[&field, "another name"]);
 }

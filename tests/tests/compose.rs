@@ -107,8 +107,7 @@ fn a_moved_object_shows_the_same_from_a_moved_camera() {
         let field = field(kind);
         let scene = whole(vec![with(&field, TURNED, &[])]);
         let x = points(500, 0.8, 1);
-        let there: Vec<f32> =
-            x.chunks_exact(3).flat_map(|p| TURNED.point(Vec3::from_slice(p)).to_array()).collect();
+        let there: Vec<f32> = x.chunks_exact(3).flat_map(|p| TURNED.point(Vec3::from_slice(p)).to_array()).collect();
         let own = log_sigma(field.as_volume().expect("a volume"), &x);
         let twice: Vec<f32> = own.iter().map(|l| l + 2.0_f32.ln()).collect();
         let said = log_sigma(&scene, &there);
@@ -121,11 +120,14 @@ fn a_moved_object_shows_the_same_from_a_moved_camera() {
         assert!(like > 32.0, "{kind}: {like:.1} dB");
         assert!(unmoved < like - 8.0, "{kind}: from the old place {unmoved:.1} dB");
         // Densities that were not divided by the scale would show this much less.
-        let thin: Vec<f32> = own.chunks_exact(4).flat_map(|p| {
-            let alpha = 1.0 - (1.0 - p[3].min(1.0)).sqrt();
-            let share = if p[3] > 0.0 { alpha / p[3] } else { 0.0 };
-            [p[0] * share, p[1] * share, p[2] * share, alpha]
-        }).collect();
+        let thin: Vec<f32> = own
+            .chunks_exact(4)
+            .flat_map(|p| {
+                let alpha = 1.0 - (1.0 - p[3].min(1.0)).sqrt();
+                let share = if p[3] > 0.0 { alpha / p[3] } else { 0.0 };
+                [p[0] * share, p[1] * share, p[2] * share, alpha]
+            })
+            .collect();
         assert!(psnr(&own, &thin) < like - 8.0, "{kind}: the view tells densities apart, {:.1} dB", psnr(&own, &thin));
     }
 }
@@ -222,7 +224,8 @@ fn gaussians_merge_into_gaussians() {
     assert_eq!(means(&both).len(), means(&field).len() + left.len());
     let dark = merge::merged(&[with(&field, Similarity::default(), &[Edit::Brightness(0.5)])]);
     let (dark, bright) = (picture(&*dark.expect("sound").expect("some"), &view), picture(&*field, &view));
-    let ratio: f32 = dark.chunks_exact(5).map(|p| p[1]).sum::<f32>() / bright.chunks_exact(5).map(|p| p[1]).sum::<f32>();
+    let ratio: f32 =
+        dark.chunks_exact(5).map(|p| p[1]).sum::<f32>() / bright.chunks_exact(5).map(|p| p[1]).sum::<f32>();
     assert!((ratio - 0.5).abs() < 0.05, "half as bright: {ratio}");
 
     let nothing = Edit::Crop(Corners { min: [8.0; 3], max: [9.0; 3] });
@@ -295,7 +298,8 @@ fn an_edit_in_a_chain_stays() {
         let without = taught(&voxels, to, 60);
         assert!(most(&*student) < 0.05, "{to}: the hole shows {}", most(&*student));
         assert!(most(&*without) > 0.5, "{to}: without the edit it shows {}", most(&*without));
-        let (like, other) = (psnr_over(&*student, &*edited, &camera(24, 1)), psnr_over(&*without, &*edited, &camera(24, 1)));
+        let (like, other) =
+            (psnr_over(&*student, &*edited, &camera(24, 1)), psnr_over(&*without, &*edited, &camera(24, 1)));
         assert!(like > other, "{to}: {like:.1} dB, without the edit {other:.1} dB");
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use retort_fields::compose::Subject;
 use retort_fields::data::Photo;
+use retort_fields::device;
 use retort_fields::error::Result;
 use retort_fields::field::RenderOptions;
-use retort_fields::compose::Subject;
-use retort_fields::device;
 
 use super::train::exists;
 use super::{Stop, measure, open};

@@ -39,7 +39,8 @@ fn scene(name: &str, path: &Path, report: &Report) -> Result<()> {
         let hidden = if entry.visible { "" } else { ", hidden" };
         lines.push(format!("  object {:<4} {}: {}{hidden}", i + 1, entry.field.display(), s.kind.label()));
         lines.extend(placed(entry).map(|place| format!("    {place}")));
-        lines.extend(entry.edits.iter().map(|edit| format!("    {}", json!(edit))));
+        // As text at once: through a JSON value, 0.2 becomes 0.20000000298023224.
+        lines.extend(entry.edits.iter().filter_map(|e| serde_json::to_string(e).ok()).map(|e| format!("    {e}")));
     }
     report.answer(&json!({"file": name, "kind": "scene", "objects": objects}), &lines.join("\n"));
     Ok(())

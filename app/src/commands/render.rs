@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{RenderOptions, Scene};
-use retort_fields::device;
 use retort_shaders::Camera;
 
 use super::{Stop, measure, open};

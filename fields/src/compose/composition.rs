@@ -172,10 +172,8 @@ pub(super) fn grown(first: Scene, content: Option<Aabb>) -> Result<Scene> {
         return Ok(first);
     }
     let whole = old.union(content);
-    let bounds = Aabb::new(
-        whole.centre() - 0.5 * whole.size().max_element(),
-        whole.centre() + 0.5 * whole.size().max_element(),
-    );
+    let bounds =
+        Aabb::new(whole.centre() - 0.5 * whole.size().max_element(), whole.centre() + 0.5 * whole.size().max_element());
     let ratio = bounds.size().max_element() / old.size().max_element();
     if !(ratio <= FARTHEST) {
         let what = format!("the objects reach {ratio:.0} times as far as the first object's box");

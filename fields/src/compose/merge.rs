@@ -190,7 +190,8 @@ mod tests {
         let m = turned_harmonics(turn);
         let a: [f32; sh::COUNT] = std::array::from_fn(|_| rng.normal());
         let b: [f32; sh::COUNT] = std::array::from_fn(|j| (0..sh::COUNT).map(|k| m[k][j] * a[k]).sum());
-        let value = |a: &[f32; sh::COUNT], d: Vec3| -> f32 { sh::eval_basis(3, d).iter().zip(a).map(|(b, a)| a * b).sum() };
+        let value =
+            |a: &[f32; sh::COUNT], d: Vec3| -> f32 { sh::eval_basis(3, d).iter().zip(a).map(|(b, a)| a * b).sum() };
         let mut control = 0.0_f32;
         for _ in 0..200 {
             let d = Vec3::new(rng.normal(), rng.normal(), rng.normal()).normalize_or(Vec3::Z);

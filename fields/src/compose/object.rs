@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use glam::{DQuat, DVec3, Mat3, Quat, Vec3};
+use glam::{Mat3, Quat, Vec3};
 use rayon::prelude::*;
 use retort_shaders::Aabb;
 
@@ -68,36 +68,24 @@ impl Object {
     }
 }
 
-/// `outer` after `inner`, in double precision: frames of surveys lie far from their origins.
-pub fn after(outer: &Similarity, inner: &Similarity) -> Similarity {
-    let (scale, rotation) = (f64::from(outer.scale), outer.rotation.as_dquat());
-    let translation = scale * (rotation * inner.translation.as_dvec3()) + outer.translation.as_dvec3();
-    Similarity {
-        scale: (scale * f64::from(inner.scale)) as f32,
-        rotation: normal(rotation * inner.rotation.as_dquat()),
-        translation: translation.as_vec3(),
-    }
-}
-
-/// What undoes `s`.
-pub fn inverse(s: &Similarity) -> Similarity {
-    let (scale, rotation) = (1.0 / f64::from(s.scale), s.rotation.as_dquat().normalize().inverse());
-    let translation: DVec3 = -scale * (rotation * s.translation.as_dvec3());
-    Similarity { scale: scale as f32, rotation: normal(rotation), translation: translation.as_vec3() }
-}
-
-fn normal(q: DQuat) -> Quat {
-    q.normalize().as_quat()
-}
-
 /// From the units of a field of scene `own` to those of `scene`: through the coordinates of the photos, which both know,
 /// and then by its own `transform`.
 pub fn scene_from_object(scene: &Scene, own: &Scene, transform: &Similarity) -> Similarity {
-    if scene.scene_from_dataset == own.scene_from_dataset {
+    let (ours, its) = (&scene.scene_from_dataset, &own.scene_from_dataset);
+    if ours == its {
         return *transform;
     }
-    let through = after(&scene.scene_from_dataset, &inverse(&own.scene_from_dataset));
-    after(transform, &through)
+    // In double precision: frames of surveys lie far from their origins.
+    let turn = |s: &Similarity| s.rotation.as_dquat().normalize();
+    let rotation = turn(ours) * turn(its).inverse();
+    let scale = f64::from(ours.scale) / f64::from(its.scale);
+    let shift = ours.translation.as_dvec3() - scale * (rotation * its.translation.as_dvec3());
+    let translation = f64::from(transform.scale) * (turn(transform) * shift) + transform.translation.as_dvec3();
+    Similarity {
+        scale: (scale * f64::from(transform.scale)) as f32,
+        rotation: (turn(transform) * rotation).as_quat(),
+        translation: translation.as_vec3(),
+    }
 }
 
 /// An object in its place.
@@ -149,11 +137,8 @@ impl Placed {
     /// Where a point `x` of the composition (warped) is to the object, if the object shows anything there.
     fn place(&self, x: Vec3) -> Option<Vec3> {
         // An unbounded field stays where it is: its warped space is the composition's.
-        let own = if self.scene_from_object == Similarity::default() {
-            x
-        } else {
-            self.scene_from_object.inverse_point(x)
-        };
+        let own =
+            if self.scene_from_object == Similarity::default() { x } else { self.scene_from_object.inverse_point(x) };
         let edits = &self.object.edits;
         let shown = self.grid.contains(own) && (edits.is_empty() || edit::shows(edits, self.warp().inverse(own)));
         shown.then_some(own)
@@ -332,18 +317,28 @@ fn grid_of(field: &AnyField) -> Arc<Occupancy> {
 mod tests {
     use super::*;
 
+    /// A point of the photos' coordinates is one place, in whichever field's units it is told.
     #[test]
-    fn similarities_are_undone_and_put_together() {
-        let a =
-            Similarity { scale: 2.5, rotation: Quat::from_rotation_y(0.7), translation: Vec3::new(1e5, -3.0, 0.25) };
-        let b = Similarity { scale: 0.3, rotation: Quat::from_rotation_z(-1.2), translation: Vec3::new(0.1, 2.0, 0.5) };
-        let x = Vec3::new(0.3, -0.4, 0.9);
-        let both = after(&b, &a).point(x);
-        assert!(both.distance(b.point(a.point(x))) < 1e-1, "{both}");
-        let there = after(&inverse(&a), &a);
-        assert!(there.point(x).distance(x) < 1e-5, "{there:?}");
-        // The negative control: the other order is another place.
-        assert!(after(&a, &b).point(x).distance(both) > 1.0);
+    fn fields_of_one_dataset_line_up() {
+        let frame = |scale: f32, turn: f32, shift: f32| Scene {
+            scene_from_dataset: Similarity {
+                scale,
+                rotation: Quat::from_rotation_y(turn),
+                translation: Vec3::new(shift, -3.0, 0.25),
+            },
+            ..Scene::default()
+        };
+        let (ours, its) = (frame(2.5, 0.7, 40.0), frame(0.5, -1.1, 7.0));
+        let still = scene_from_object(&ours, &its, &Similarity::default());
+        let put = Similarity { scale: 0.5, rotation: Quat::from_rotation_z(0.4), translation: Vec3::X };
+        let moved = scene_from_object(&ours, &its, &put);
+        for x in [Vec3::ZERO, Vec3::new(0.3, -0.4, 0.9), Vec3::new(-12.0, 3.0, 1.0)] {
+            let (here, there) = (ours.scene_from_dataset.point(x), its.scene_from_dataset.point(x));
+            assert!(still.point(there).distance(here) < 1e-4, "{x}: {} is not {here}", still.point(there));
+            assert!(moved.point(there).distance(put.point(here)) < 1e-4, "{x}");
+            assert!(there.distance(here) > 1.0, "the negative control");
+        }
+        assert_eq!(scene_from_object(&ours, &ours, &put), put);
     }
 
     #[test]
