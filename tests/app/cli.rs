@@ -415,9 +415,9 @@ fn a_scene_is_rendered_told_and_taught() {
     let desk = Desk::with_data();
     let field = teacher(&desk);
     let text = format!(
-        "version = 1\n[[objects]]\nfield = \"../{field}\"\nedits = [{{ crop = {{ min = [-1, -1, -1], max = [0.5, 1, 1] }} }}]\n\
+        "version = 1\n[[objects]]\nfield = \"../{field}\"\nedits = [{{ crop = {{ min = [-0.4, -0.4, -0.4], max = [0.3, 0.4, 0.4] }} }}]\n\
          [[objects]]\nfield = \"../{field}\"\nmove = [0.5, 0, 0]\nrotate = [0, 0, 90]\nscale = 0.5\n\
-         edits = [{{ tint = [1, 0.5, 0.5] }}]\n[[objects]]\nfield = \"../{field}\"\nvisible = false\n"
+         edits = [{{ tint = [1, 0.5, 0.5] }}, {{ erase_box = {{ min = [-1, -1, -1], max = [1, 1, 0.5] }} }}]\n[[objects]]\nfield = \"../{field}\"\nvisible = false\n"
     );
     desk.write("both/scene.toml", &text);
     let info = desk.run("info both --json").objects().remove(0);
