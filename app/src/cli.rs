@@ -101,7 +101,7 @@ pub struct Train {
 /// `retort convert IN --to KIND [-o OUT]`
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// The field to convert
+    /// The field to convert, or a scene file (scene.toml) of several
     #[arg(value_name = "IN")]
     pub input: PathBuf,
     /// The kind of field to make
@@ -118,7 +118,7 @@ pub struct Convert {
 /// `retort render IN [--camera FILE | --orbit N] [--size WxH] -o OUT.png|DIR`
 #[derive(Debug, Args)]
 pub struct Render {
-    /// The field to render
+    /// The field to render, or a scene file
     #[arg(value_name = "IN")]
     pub input: PathBuf,
     /// A JSON file of one camera, or of a list
@@ -138,7 +138,7 @@ pub struct Render {
 /// `retort eval IN --data DATA [--split test]`
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// The field to measure
+    /// The field to measure, or a scene file
     #[arg(value_name = "IN")]
     pub input: PathBuf,
     /// Posed photos to measure it against
@@ -155,7 +155,7 @@ pub struct Eval {
 /// `retort info FILE`
 #[derive(Debug, Args)]
 pub struct Info {
-    /// A field's file
+    /// A field's file, or a scene file
     pub file: PathBuf,
 }
 

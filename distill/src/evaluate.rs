@@ -1,11 +1,12 @@
 //! How like the photos a field's pictures are.
 
+use std::ops::Deref;
+
 use rayon::prelude::*;
 use retort_fields::data::Photo;
 use retort_fields::error::Result;
-use retort_fields::field::RenderOptions;
+use retort_fields::field::{Field, RenderOptions};
 use retort_fields::metrics::{psnr, ssim};
-use retort_fields::registry::AnyField;
 
 /// PSNR and SSIM over several views.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,21 +19,20 @@ pub struct Scores {
     pub views: Vec<(String, f32, f32)>,
 }
 
-/// Compares pictures of `field` with `photos` over `background`, all in `[0, 1]`. `on_view` hears how many views are
+/// Compares pictures of `field`, or of a scene, with `photos` over `background`, all in `[0, 1]`. `on_view` hears how many views are
 /// done, of how many, and the last one's PSNR; it stops the work by returning false.
 ///
 /// # Errors
 /// When a photo is too small for SSIM.
 pub fn evaluate(
-    field: &AnyField,
+    field: &impl Deref<Target = dyn Field>,
     photos: &[&Photo],
     background: [f32; 3],
     on_view: &mut dyn FnMut(usize, usize, f32) -> bool,
 ) -> Result<Scores> {
-    let field = field.frozen();
     let mut scores = Scores::default();
     for (done, photo) in (1..).zip(photos) {
-        let (picture, truth) = pictures(&field, photo, background);
+        let (picture, truth) = pictures(field, photo, background);
         let (width, height) = (photo.camera.width as usize, photo.camera.height as usize);
         let p = psnr(&picture, &truth)? as f32;
         let s = ssim(&picture, &truth, width, height)? as f32;
@@ -48,9 +48,9 @@ pub fn evaluate(
 }
 
 /// The field's picture and the photo, `[h·w·3]` each. A pixel that the photo's mask ignores is the photo's in both.
-pub fn pictures(field: &AnyField, photo: &Photo, background: [f32; 3]) -> (Vec<f32>, Vec<f32>) {
+pub fn pictures(field: &impl Deref<Target = dyn Field>, photo: &Photo, background: [f32; 3]) -> (Vec<f32>, Vec<f32>) {
     let truth = photo.rgb_over(background);
-    let mut picture = draw(field, photo, background);
+    let mut picture = draw(&**field, photo, background);
     if photo.mask.is_some() {
         picture.par_chunks_mut(3).zip(truth.par_chunks(3)).enumerate().for_each(|(i, (p, t))| {
             if !photo.is_used(i) {
@@ -62,7 +62,7 @@ pub fn pictures(field: &AnyField, photo: &Photo, background: [f32; 3]) -> (Vec<f
 }
 
 /// A picture through the photo's own lens. Primitives are drawn without distortion and then bent as the photo is.
-fn draw(field: &AnyField, photo: &Photo, background: [f32; 3]) -> Vec<f32> {
+fn draw(field: &dyn Field, photo: &Photo, background: [f32; 3]) -> Vec<f32> {
     let camera = &photo.camera;
     if camera.distortion.is_none() || field.as_primitives().is_none() {
         return field.render(camera, &RenderOptions::default()).rgb_over(background);

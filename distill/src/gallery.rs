@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use glam::Vec2;
 use rayon::prelude::*;
+use retort_fields::compose::Subject;
 use retort_fields::field::{RenderOptions, Scene, values};
-use retort_fields::registry::AnyField;
 use retort_fields::rng::Rng;
 use retort_shaders::Camera;
 
@@ -94,7 +94,7 @@ impl Gallery {
     }
 
     /// Makes pictures until there are `count`.
-    pub fn fill_some(&mut self, teacher: &AnyField, count: usize) {
+    pub fn fill_some(&mut self, teacher: &Subject, count: usize) {
         self.know_cameras(teacher.scene());
         let picture = |camera: &Camera| values(teacher.render(camera, &RenderOptions::default()).pixels);
         while self.pictures.len() < count.min(self.wanted) {
@@ -108,7 +108,7 @@ impl Gallery {
     }
 
     /// Makes the pictures that step `step` (from 0) may look at: one more with each step, until all are there.
-    pub fn fill_one(&mut self, teacher: &AnyField, step: u64) {
+    pub fn fill_one(&mut self, teacher: &Subject, step: u64) {
         let already = self.pictures.len();
         self.fill_some(teacher, already.max(step as usize + 1));
     }

@@ -3,6 +3,7 @@
 //! Positions are in scene units after normalising; σ is per scene unit; colours are sRGB-encoded in `[0, 1]`. The shapes
 //! of tensors stand in brackets: `[n, 3]`.
 
+pub mod compose;
 pub mod data;
 pub mod device;
 pub mod error;

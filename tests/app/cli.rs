@@ -409,3 +409,68 @@ fn an_interrupted_run_is_resumed() {
     assert!(done["steps"].as_u64() < Some(1_000_000) && done["bytes"].is_u64(), "{done}");
     assert!(!desk.path("bench-hash.checkpoint").exists());
 }
+
+#[test]
+fn a_scene_is_rendered_told_and_taught() {
+    let desk = Desk::with_data();
+    let field = teacher(&desk);
+    let text = format!(
+        "version = 1\n[[objects]]\nfield = \"../{field}\"\nedits = [{{ crop = {{ min = [-0.4, -0.4, -0.4], max = [0.3, 0.4, 0.4] }} }}]\n\
+         [[objects]]\nfield = \"../{field}\"\nmove = [0.5, 0, 0]\nrotate = [0, 0, 90]\nscale = 0.5\n\
+         edits = [{{ tint = [1, 0.5, 0.5] }}, {{ erase_box = {{ min = [-1, -1, -1], max = [1, 1, 0.5] }} }}]\n[[objects]]\nfield = \"../{field}\"\nvisible = false\n"
+    );
+    desk.write("both/scene.toml", &text);
+    let info = desk.run("info both --json").objects().remove(0);
+    assert_eq!((&info["kind"], info["objects"].as_array().map(Vec::len)), (&"scene".into(), Some(3)), "{info}");
+    assert_eq!(info["objects"][1]["edits"][0]["tint"][1], 0.5);
+    let said = desk.run("info both/scene.toml").said();
+    assert!(said.contains("turned by 0 0 90") && said.contains("hidden") && said.contains("crop"), "{said}");
+
+    let done = desk.run("render both --size 20x10 --json").done();
+    assert_eq!(done["out"], "both.png");
+    let picture = |name: &str| image::open(desk.path(name)).expect("a picture").to_rgb8().into_raw();
+    desk.run(&format!("render {field} --size 20x10 -o one.png --json")).done();
+    assert_ne!(picture("both.png"), picture("one.png"));
+    let done = desk.run("eval both --data bench --json").done();
+    assert!(done["psnr"].as_f64().is_some_and(|p| p > 3.0), "{done}");
+
+    let line = format!("convert both/scene.toml --to vm --data bench --steps 4 {}", small("vm"));
+    let done = desk.run(&format!("{line} --json")).done();
+    assert_eq!(done["out"], "scene-vm.safetensors");
+    assert!(["psnr_teacher", "psnr", "ssim"].iter().all(|key| done[key].is_f64()), "{done}");
+    let info = desk.run("info scene-vm.safetensors --json").objects().remove(0);
+    assert_eq!(info["from"], "converted from scene.toml (scene of 2)");
+    desk.refuses(&format!("convert both --to hash -o {field} --overwrite"), &[&field, "another name"]);
+}
+
+#[test]
+fn broken_scenes_are_refused() {
+    let desk = Desk::with_data();
+    let field = teacher(&desk);
+    let object = format!("version = 1\n[[objects]]\nfield = \"{field}\"\n");
+    for (text, words) in [
+        ("version = 1".to_string(), ["scene.toml", "objects"]),
+        ("version = 9\nobjects = []".to_string(), ["scene.toml", "version 9"]),
+        (object.replace(&field, "none.safetensors"), ["none.safetensors", "check the path"]),
+        (object.replace(&field, "scene.toml"), ["scene.toml", "is a scene"]),
+        (format!("{object}colour = 3"), ["scene.toml", "colour"]),
+    ] {
+        desk.write("scene.toml", &text);
+        for verb in ["info", "render", "convert --to mlp"] {
+            desk.refuses(&format!("{verb} scene.toml"), &words);
+        }
+    }
+    for (line, word) in [
+        ("scale = 0", "scale"),
+        ("move = [nan, 0, 0]", "move"),
+        ("rotate = [inf, 0, 0]", "rotate"),
+        ("move = [500, 0, 0]", "reach"),
+        ("edits = [{ brightness = -1 }]", "brightness"),
+    ] {
+        desk.write("scene.toml", format!("{object}[[objects]]\nfield = \"{field}\"\n{line}\n"));
+        desk.refuses("render scene.toml", &["scene.toml", word]);
+    }
+    let nothing = "edits = [{ crop = { min = [3, 3, 3], max = [4, 4, 4] } }]";
+    desk.write("scene.toml", format!("{object}{nothing}\n"));
+    desk.refuses(&format!("convert scene.toml --to mlp {}", small("mlp")), &["shows nothing"]);
+}

@@ -1,19 +1,21 @@
-//! `retort convert`: a field in, a field of another kind out, without photos.
+//! `retort convert`: a field or a scene in, a field of another kind out, without photos.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use retort_distill::convert::Convert;
 use retort_distill::evaluate::Scores;
 use retort_distill::preset::Preset;
+use retort_fields::compose::Subject;
 use retort_fields::data::{Dataset, Split};
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
+use retort_fields::field::Scene;
 use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
 
 use super::train::{exists, options};
 use super::work::{Finished, Place};
-use super::{PRESET, Stop, made_by, measure, name_of, work};
+use super::{PRESET, Stop, made_by, measure, name_of, open, work};
 use crate::cli::{self, Common};
 use crate::output;
 use crate::report::{Done, Report, clock, size};
@@ -23,13 +25,13 @@ use crate::report::{Done, Report, clock, size};
 /// # Errors
 /// When the field or the photos are bad, the result cannot be written, the conversion fails or is interrupted.
 pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<(), Stop> {
-    let kind = files::peek(&args.input)?.kind;
+    let told = open::peek(&args.input)?;
     let preset = Preset::load(common.preset.as_deref().unwrap_or(PRESET), args.to, &common.set)?;
     let default = output::field_name(&output::stem(&args.input), args.to);
-    let place = claim(&args.input, output::field_path(args.out.as_deref(), &default)?, common)?;
+    let place = claim(&told.files, output::field_path(args.out.as_deref(), &default)?, common)?;
     let device = device::choose(&common.device)?;
-    let (teacher, made) = files::load(&args.input, &device)?;
-    let photos = args.data.as_deref().map(|data| test_photos(data, &teacher, report)).transpose()?;
+    let (teacher, made) = open::load(&args.input, &device)?;
+    let photos = args.data.as_deref().map(|data| test_photos(data, teacher.scene(), report)).transpose()?;
 
     let options = options(common);
     let task = match place.resumed() {
@@ -40,7 +42,7 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
 
     let provenance = Provenance {
         made_by: made_by(),
-        from: format!("converted from {} ({kind})", name_of(&args.input)),
+        from: format!("converted from {} ({})", name_of(&args.input), told.what),
         steps: outcome.steps,
         seconds,
         seed: common.seed,
@@ -64,8 +66,8 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
 }
 
 /// The place of the result, which must not be its own input.
-fn claim(input: &Path, out: std::path::PathBuf, common: &Common) -> Result<Place> {
-    if output::is_same(input, &out) {
+fn claim(inputs: &[PathBuf], out: PathBuf, common: &Common) -> Result<Place> {
+    if inputs.iter().any(|input| output::is_same(input, &out)) {
         let what = "the result would replace the field that it is made from";
         return Err(Error::new(what).file(out).remedy("choose another name with -o"));
     }
@@ -73,18 +75,18 @@ fn claim(input: &Path, out: std::path::PathBuf, common: &Common) -> Result<Place
 }
 
 /// The test photos to measure on, in the teacher's frame.
-fn test_photos(data: &Path, teacher: &AnyField, report: &Report) -> Result<Dataset> {
+fn test_photos(data: &Path, scene: &Scene, report: &Report) -> Result<Dataset> {
     exists(data)?;
     let mut dataset = measure::load(data, &[Split::Test], report)?;
     measure::chosen(&dataset, Split::Test)?;
-    measure::reframe(&mut dataset, teacher.scene());
+    measure::reframe(&mut dataset, scene);
     Ok(dataset)
 }
 
 /// Measures the student against its teacher, and both against photos where there are some; gives the teacher's scores.
 fn compare(
     student: &AnyField,
-    teacher: &AnyField,
+    teacher: &Subject,
     photos: Option<&Dataset>,
     made: &Provenance,
     done: &mut Done,

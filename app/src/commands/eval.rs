@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
+use retort_fields::compose::Subject;
 use retort_fields::data::Photo;
+use retort_fields::device;
 use retort_fields::error::Result;
 use retort_fields::field::RenderOptions;
-use retort_fields::registry::AnyField;
-use retort_fields::{device, files};
 
 use super::train::exists;
-use super::{Stop, measure};
+use super::{Stop, measure, open};
 use crate::cli::{self, Common};
 use crate::output;
 use crate::pictures::Picture;
@@ -22,12 +22,12 @@ use crate::report::{Done, Report, clock};
 /// When the field or the photos are bad, the picture cannot be written, or the run is interrupted.
 pub fn run(args: &cli::Eval, common: &Common, report: &mut Report) -> Result<(), Stop> {
     let started = Instant::now();
-    files::peek(&args.input)?;
+    open::peek(&args.input)?;
     exists(&args.data)?;
     if let Some(out) = &args.out {
         output::check(out, common.overwrite)?;
     }
-    let (field, made) = files::load(&args.input, &device::choose(&common.device)?)?;
+    let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
     let mut dataset = measure::load(&args.data, &[args.split], report)?;
     measure::reframe(&mut dataset, field.scene());
     let photos = measure::chosen(&dataset, args.split)?;
@@ -55,7 +55,7 @@ pub fn run(args: &cli::Eval, common: &Common, report: &mut Report) -> Result<(),
 }
 
 /// Photo and field side by side.
-fn write_pair(field: &AnyField, photo: &Photo, over: [f32; 3], out: &Path) -> Result<u64> {
+fn write_pair(field: &Subject, photo: &Photo, over: [f32; 3], out: &Path) -> Result<u64> {
     let frame = field.render(&photo.camera, &RenderOptions::default());
     Picture::side_by_side(&[Picture::of_photo(photo, over), Picture::of_frame(&frame, over)]).write_png(out)
 }

@@ -1,5 +1,8 @@
-//! `retort info`: what a file says of itself. Only its header is read, and no device is touched: it answers at once.
+//! `retort info`: what a file says of itself, or what a scene is made of. Only headers are read, and no device is touched: it answers at once.
 
+use std::path::Path;
+
+use retort_fields::compose::file::{self, Entry};
 use retort_fields::error::Result;
 use retort_fields::files::{Summary, peek};
 use serde_json::{Value, json};
@@ -12,10 +15,42 @@ use crate::report::{Report, clock, size};
 /// # Errors
 /// When the file is missing, cut short or not ours.
 pub fn run(args: &cli::Info, report: &Report) -> Result<()> {
-    let summary = peek(&args.file)?;
     let name = args.file.display().to_string();
+    if let Some(path) = file::scene_path(&args.file) {
+        return scene(&name, &path, report);
+    }
+    let summary = peek(&args.file)?;
     report.answer(&object(&name, &summary), &block(&name, &summary));
     Ok(())
+}
+
+/// What a scene is made of.
+fn scene(name: &str, path: &Path, report: &Report) -> Result<()> {
+    let told = file::peek(path)?;
+    let row = |(entry, s): &(Entry, Summary)| {
+        json!({
+            "field": entry.field, "kind": s.kind.name(), "params": s.params, "move": entry.shift,
+            "rotate": entry.rotate, "scale": entry.scale, "visible": entry.visible, "edits": entry.edits,
+        })
+    };
+    let objects: Vec<Value> = told.iter().map(row).collect();
+    let mut lines = vec![name.to_string(), format!("  scene       {} objects", told.len())];
+    for (i, (entry, s)) in told.iter().enumerate() {
+        let hidden = if entry.visible { "" } else { ", hidden" };
+        lines.push(format!("  object {:<4} {}: {}{hidden}", i + 1, entry.field.display(), s.kind.label()));
+        lines.extend(placed(entry).map(|place| format!("    {place}")));
+        // As text at once: through a JSON value, 0.2 becomes 0.20000000298023224.
+        lines.extend(entry.edits.iter().filter_map(|e| serde_json::to_string(e).ok()).map(|e| format!("    {e}")));
+    }
+    report.answer(&json!({"file": name, "kind": "scene", "objects": objects}), &lines.join("\n"));
+    Ok(())
+}
+
+/// Where an object was put, if it was.
+fn placed(entry: &Entry) -> Option<String> {
+    let [[mx, my, mz], [rx, ry, rz]] = [entry.shift, entry.rotate];
+    let moved = entry.shift != [0.0; 3] || entry.rotate != [0.0; 3] || entry.scale != 1.0;
+    moved.then(|| format!("moved by {mx} {my} {mz}, turned by {rx} {ry} {rz} degrees, scaled by {}", entry.scale))
 }
 
 fn object(name: &str, s: &Summary) -> Value {

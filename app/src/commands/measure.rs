@@ -1,11 +1,13 @@
 //! How good a field is: against photos, or against the field that taught it.
 
+use std::ops::Deref;
+
 use glam::{Mat3A, Vec3A};
 use retort_distill::evaluate::{Scores, evaluate};
 use retort_distill::task::Progress;
 use retort_fields::data::{self, Dataset, LoadOptions, Photo, Split};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{RenderOptions, Scene};
+use retort_fields::field::{Field, RenderOptions, Scene};
 use retort_fields::files::Provenance;
 use retort_fields::metrics;
 use retort_fields::registry::AnyField;
@@ -98,7 +100,12 @@ pub fn affordable<'a>(photos: &[&'a Photo]) -> Vec<&'a Photo> {
 ///
 /// # Errors
 /// When a picture cannot be measured, or the run is interrupted.
-pub fn on_photos(field: &AnyField, photos: &[&Photo], over: [f32; 3], report: &mut Report) -> Result<Scores, Stop> {
+pub fn on_photos(
+    field: &impl Deref<Target = dyn Field>,
+    photos: &[&Photo],
+    over: [f32; 3],
+    report: &mut Report,
+) -> Result<Scores, Stop> {
     report.begin(None);
     let mut sum = 0.0;
     let mut tell = |done: usize, total: usize, psnr: f32| {
@@ -118,13 +125,18 @@ pub fn on_photos(field: &AnyField, photos: &[&Photo], over: [f32; 3], report: &m
 ///
 /// # Errors
 /// When a picture cannot be measured, or the run is interrupted.
-pub fn on_teacher(student: &AnyField, teacher: &AnyField, over: [f32; 3], report: &mut Report) -> Result<f32, Stop> {
+pub fn on_teacher(
+    student: &AnyField,
+    teacher: &impl Deref<Target = dyn Field>,
+    over: [f32; 3],
+    report: &mut Report,
+) -> Result<f32, Stop> {
     let (n, side) = TEACHER_VIEWS;
     let options = RenderOptions::default();
     report.begin(None);
     let mut sum = 0.0;
     for (i, camera) in views::orbit(teacher.scene(), n, [side; 2]).iter().enumerate() {
-        let [student, teacher] = [student, teacher].map(|f| f.render(camera, &options).rgb_over(over));
+        let [student, teacher] = [&**student, &**teacher].map(|f| f.render(camera, &options).rgb_over(over));
         sum += metrics::psnr(&student, &teacher)? as f32;
         report.progress(&step("comparing", i + 1, n, Some(sum / (i + 1) as f32)));
         if interrupt::requested() {

@@ -6,6 +6,7 @@ mod demo;
 mod eval;
 mod info;
 mod measure;
+mod open;
 mod presets;
 mod render;
 mod train;

@@ -1,15 +1,15 @@
-//! `retort render`: pictures of a field.
+//! `retort render`: pictures of a field or a scene.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{RenderOptions, Scene};
-use retort_fields::{device, files};
 use retort_shaders::Camera;
 
-use super::{Stop, measure};
+use super::{Stop, measure, open};
 use crate::cli::{self, Common};
 use crate::pictures::Picture;
 use crate::report::{Done, Report, clock, size};
@@ -24,17 +24,19 @@ const SIZE: [u32; 2] = [512, 512];
 /// When the field or the cameras are bad, a picture cannot be written, or the run is interrupted.
 pub fn run(args: &cli::Render, common: &Common, report: &mut Report) -> Result<(), Stop> {
     let started = Instant::now();
-    let summary = files::peek(&args.input)?;
-    let cameras = cameras(args, &summary.scene)?;
-    let (out, paths) = places(args, cameras.len())?;
+    open::peek(&args.input)?;
+    let given = args.camera.as_deref().map(views::read).transpose()?;
+    let n = given.as_ref().map_or(args.orbit.unwrap_or(1) as usize, Vec::len);
+    let (out, paths) = places(args, n)?;
     if paths.len() > 1 || paths[0] != out {
         output::make_folder(&out)?;
     }
     for path in &paths {
         output::check(path, common.overwrite)?;
     }
-    let (field, made) = files::load(&args.input, &device::choose(&common.device)?)?;
+    let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
     let over = measure::background(&made);
+    let cameras = cameras(given, args, n, field.scene());
 
     report.begin(None);
     let mut bytes = 0;
@@ -56,17 +58,13 @@ pub fn run(args: &cli::Render, common: &Common, report: &mut Report) -> Result<(
     Ok(())
 }
 
-/// The views that the flags ask for: cameras from a file, a circle, or one view from aside.
-fn cameras(args: &cli::Render, scene: &Scene) -> Result<Vec<Camera>> {
-    let Some(file) = &args.camera else {
-        let n = args.orbit.unwrap_or(1) as usize;
-        return Ok(views::orbit(scene, n, args.size.unwrap_or(SIZE)));
-    };
-    let cameras = views::read(file)?;
-    Ok(match args.size {
-        Some([width, height]) => cameras.into_iter().map(|camera| camera.resized(width, height)).collect(),
-        None => cameras,
-    })
+/// The `n` views that the flags ask for: those given in a file, a circle, or one view from aside.
+fn cameras(given: Option<Vec<Camera>>, args: &cli::Render, n: usize, scene: &Scene) -> Vec<Camera> {
+    match (given, args.size) {
+        (Some(given), Some([width, height])) => given.iter().map(|camera| camera.resized(width, height)).collect(),
+        (Some(given), None) => given,
+        (None, size) => views::orbit(scene, n, size.unwrap_or(SIZE)),
+    }
 }
 
 /// The place of the result, and those of its pictures: itself, or files in it.

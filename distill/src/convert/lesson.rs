@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
+use retort_fields::compose::Subject;
 use retort_fields::field::{Volume, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
 use retort_fields::ops::march::Samples;
 use retort_fields::ops::pointwise::trunc_exp;
-use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 
@@ -48,7 +48,7 @@ pub fn lesson_of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f3
 }
 
 pub fn lesson_of_primitives(
-    teacher: &AnyField,
+    teacher: &Subject,
     student: &dyn Volume,
     samples: Samples,
     pixels: &[f32],
@@ -132,7 +132,9 @@ pub fn volume_loss(
         loss = loss + difference(alpha(&pixels), alpha(&target), config.loss) * stage.alpha;
     }
     let picture = fill(pixels, backdrop);
-    loss = loss + difference(picture.clone(), fill(target, backdrop), config.loss) * stage.pixel;
+    // Harmonics of Gaussians go above 1, and no volume can follow them there: pictures are shown clipped.
+    let wanted = fill(target, backdrop).clamp(0.0, 1.0);
+    loss = loss + difference(picture.clone(), wanted, config.loss) * stage.pixel;
     (loss, Some(picture.inner()))
 }
 

@@ -7,13 +7,15 @@
 
 mod lesson;
 mod start;
+mod teacher;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
+use retort_fields::compose::Subject;
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{RenderOptions, Volume, over, tensor, values};
+use retort_fields::field::{Field, RenderOptions, Volume, over, tensor, values};
 use retort_fields::ops::march::march;
 use retort_fields::ops::ssim::ssim;
 use retort_fields::registry::AnyField;
@@ -41,7 +43,7 @@ const NOTHING: f32 = 0.02;
 
 /// A conversion.
 pub struct Convert {
-    teacher: AnyField,
+    teacher: Subject,
     config: ConvertConfig,
     stages: Vec<Stage>,
     gallery: Gallery,
@@ -52,12 +54,12 @@ pub struct Convert {
 }
 
 impl Convert {
-    /// A conversion of `teacher` into a new field of the preset's kind.
+    /// A conversion of `teacher`, a field or a scene of several, into a new field of the preset's kind.
     ///
     /// # Errors
     /// When the teacher shows nothing, no stage is left for the pair, or a value of the preset is out of its range.
-    pub fn new(teacher: &AnyField, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
-        let teacher = teacher.frozen();
+    pub fn new(teacher: impl Into<Subject>, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
+        let teacher = teacher.into();
         let config = preset.convert.clone();
         let mut student = preset.field.init(teacher.scene(), options.seed, device)?;
         let probes = probe_views(&teacher, options.seed, probe_size(&student, &config))?;
@@ -79,7 +81,7 @@ impl Convert {
             penalties: &config.penalties,
         };
         let run = Run::new(&student, &run, options)?;
-        let work = format!("convert {} to {}", teacher.kind(), student.kind());
+        let work = format!("convert {} to {}", teacher.name(), student.kind());
         let active = Active::new(&config.active, config.views);
         Ok(Self { teacher, config, stages, gallery, active, probes, run, work })
     }
@@ -89,7 +91,7 @@ impl Convert {
     /// # Errors
     /// As [`Convert::new`], or when the checkpoint is of other work or damaged.
     pub fn resume(
-        teacher: &AnyField,
+        teacher: impl Into<Subject>,
         preset: &Preset,
         path: &Path,
         options: &RunOptions,
@@ -97,7 +99,7 @@ impl Convert {
     ) -> Result<Self> {
         let mut convert = Self::new(teacher, preset, options, device)?;
         let extra = convert.run.restore(path, &convert.work)?;
-        if extra.json.get("teacher").and_then(Value::as_str) != Some(&convert.fingerprint()) {
+        if extra.json.get("teacher").and_then(Value::as_str) != Some(&teacher::fingerprint(&convert.teacher)) {
             return Err(Error::new("the checkpoint is of a conversion of another field")
                 .file(path)
                 .remedy("give the field of the first run, or start again without --resume"));
@@ -111,14 +113,6 @@ impl Convert {
         }
         convert.active.restore(extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
         Ok(convert)
-    }
-
-    /// A number that tells teachers apart, in hexadecimal: FNV-1a (Fowler, Noll, Vo 1991) over the words of their values.
-    fn fingerprint(&self) -> String {
-        let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x100_0000_01B3);
-        let params = self.teacher.params();
-        let hash = params.iter().fold(0xCBF2_9CE4_8422_2325, |h, p| values(p.tensor.clone()).iter().fold(h, mix));
-        format!("{hash:016x}")
     }
 
     /// The stage that the run is in.
@@ -190,7 +184,7 @@ impl Convert {
         let backdrop = [b[0], b[1], b[2]];
         let target = tensor(pixels.to_vec(), [n, 5], &device);
         let picture = over(probed.frame.pixels.clone(), backdrop);
-        let wanted = over(target.clone(), backdrop);
+        let wanted = over(target.clone(), backdrop).clamp(0.0, 1.0);
         let seen =
             self.active.judges_views().then(|| (values(picture.clone().inner()), values(wanted.clone().inner())));
         let mut loss = difference(picture.clone(), wanted.clone(), self.config.loss) * stage.pixel;
@@ -235,16 +229,17 @@ impl Convert {
 }
 
 /// The stages that the pair has a place for.
-fn stages_for(teacher: &AnyField, student: &AnyField, config: &ConvertConfig) -> Result<Vec<Stage>> {
-    let latent = |f: &AnyField| f.as_volume().and_then(Volume::latent_dim);
+fn stages_for(teacher: &Subject, student: &AnyField, config: &ConvertConfig) -> Result<Vec<Stage>> {
+    let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
+    let (taught, learned) = (latent(&**teacher), latent(&**student));
     let fits = |level: Level| match level {
-        Level::Latent => latent(student).is_some() && latent(student) == latent(teacher),
+        Level::Latent => learned.is_some() && learned == taught,
         Level::Volume => student.as_volume().is_some(),
         Level::Image => true,
     };
     let stages: Vec<Stage> = config.stages.iter().filter(|s| fits(s.level)).cloned().collect();
     if stages.is_empty() {
-        return Err(Error::new(format!("no stage of the preset fits {} to {}", teacher.kind(), student.kind()))
+        return Err(Error::new(format!("no stage of the preset fits {} to {}", teacher.name(), student.kind()))
             .remedy("add a stage with level = \"image\" to convert.stages"));
     }
     Ok(stages)
@@ -256,7 +251,7 @@ fn probe_size(student: &AnyField, config: &ConvertConfig) -> u32 {
 }
 
 /// Views that are not learned from, with the teacher's pictures of them over white.
-fn probe_views(teacher: &AnyField, seed: u64, size: u32) -> Result<Vec<(Camera, Vec<f32>)>> {
+fn probe_views(teacher: &Subject, seed: u64, size: u32) -> Result<Vec<(Camera, Vec<f32>)>> {
     let mut most = 0.0_f32;
     let probes: Vec<_> = (0..PROBE_VIEWS)
         .map(|i| {
@@ -298,7 +293,7 @@ impl Task for Convert {
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
-        let teacher = self.fingerprint();
+        let teacher = teacher::fingerprint(&self.teacher);
         let mut extra = Extra { json: json!({ "teacher": teacher }), ..Extra::default() };
         self.active.save(&mut extra, &self.gallery);
         self.run.save(path, &self.work, extra)

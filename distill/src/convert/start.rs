@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use retort_fields::compose::Subject;
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{PointSample, Seed, Volume, tensor, values};
+use retort_fields::field::{Field, PointSample, Seed, Volume, tensor, values};
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
 use retort_fields::rng::Rng;
@@ -14,10 +15,10 @@ use crate::preset::ConvertConfig;
 use super::lesson::in_world;
 
 /// Gives the student the teacher's empty space, and its colour network where both have the same.
-pub fn inherit(teacher: &AnyField, student: &mut AnyField) -> Result<()> {
+pub fn inherit(teacher: &Subject, student: &mut AnyField) -> Result<()> {
     let both_share = {
-        let latent = |f: &AnyField| f.as_volume().and_then(Volume::latent_dim);
-        latent(teacher).is_some() && latent(teacher) == latent(student)
+        let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
+        latent(&**teacher).is_some() && latent(&**teacher) == latent(&**student)
     };
     if both_share {
         let known: Vec<_> = teacher.params().into_iter().map(|p| (p.name, p.tensor.clone())).collect();
@@ -46,7 +47,7 @@ pub fn inherit(teacher: &AnyField, student: &mut AnyField) -> Result<()> {
 }
 
 /// Gives the student what needs no training, in the resolution that its schedule begins with.
-pub fn take_over(teacher: &AnyField, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
+pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
     let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
     let resolution = first.filter_map(|growth| growth.resolution).last();
     let Some(volume) = student.as_volume_mut() else { return Ok(()) };
@@ -55,7 +56,7 @@ pub fn take_over(teacher: &AnyField, student: &mut AnyField, config: &ConvertCon
 }
 
 /// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
-fn said_of_points(teacher: &AnyField, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
+fn said_of_points(teacher: &Subject, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
     let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
     let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
         rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
@@ -98,7 +99,7 @@ fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
 }
 
 /// Points on what the teacher shows: a pixel's colour at its depth.
-pub fn seeds_from(teacher: &AnyField, gallery: &mut Gallery, count: usize, seed: u64) -> Result<Vec<Seed>> {
+pub fn seeds_from(teacher: &Subject, gallery: &mut Gallery, count: usize, seed: u64) -> Result<Vec<Seed>> {
     gallery.fill_some(teacher, gallery.wanted().min(24));
     let mut rng = Rng::new(seed, "seeds");
     let mut seeds = Vec::with_capacity(count);

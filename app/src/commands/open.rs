@@ -1,0 +1,43 @@
+//! What a verb is given to look at: a field's file, or a scene of several.
+
+use std::path::{Path, PathBuf};
+
+use retort_fields::compose::{Subject, file};
+use retort_fields::device::Device;
+use retort_fields::error::Result;
+use retort_fields::files::{self, Provenance};
+
+/// What an input says of itself, without its values.
+pub struct Told {
+    /// The kind of a field, or how many objects a scene has: for sentences.
+    pub what: String,
+    /// Every file that it is read from; none of them may be replaced by what is made of it.
+    pub files: Vec<PathBuf>,
+}
+
+/// Looks at the headers alone.
+///
+/// # Errors
+/// When a file is missing, cut short or not ours.
+pub fn peek(path: &Path) -> Result<Told> {
+    let Some(scene) = file::scene_path(path) else {
+        let what = files::peek(path)?.kind.to_string();
+        return Ok(Told { what, files: vec![path.to_path_buf()] });
+    };
+    let objects = file::peek(&scene)?;
+    let folder = scene.parent().unwrap_or(Path::new(""));
+    let named = objects.iter().map(|(entry, _)| folder.join(&entry.field));
+    let shown = objects.iter().filter(|(entry, _)| entry.visible).count();
+    Ok(Told { what: format!("scene of {shown}"), files: named.chain([scene.clone()]).collect() })
+}
+
+/// Loads a field, or a scene with its fields.
+///
+/// # Errors
+/// As [`peek`], or when values are not finite, or objects cannot be put together.
+pub fn load(path: &Path, device: &Device) -> Result<(Subject, Provenance)> {
+    match file::scene_path(path) {
+        Some(scene) => file::load(&scene, device),
+        None => files::load(path, device).map(|(field, made)| (Subject::Field(field), made)),
+    }
+}

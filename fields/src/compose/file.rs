@@ -1,0 +1,264 @@
+//! The scene file, `scene.toml`: which fields stand where, and what is changed about them.
+//!
+//! ```toml
+//! version = 1
+//!
+//! [[objects]]
+//! field = "lego.safetensors"      # beside this file
+//!
+//! [[objects]]
+//! field = "lego.safetensors"
+//! move = [1.5, 0.0, 0.0]          # scene units of the first object
+//! rotate = [0.0, 0.0, 90.0]       # degrees about the scene's x, then y, then z axis
+//! scale = 0.5
+//! edits = [{ crop = { min = [-1, -1, 0], max = [1, 1, 1] } }, { tint = [1.0, 0.6, 0.6] }]
+//! ```
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use glam::Quat;
+use serde::{Deserialize, Serialize};
+
+use super::{Edit, MAX_OBJECTS, Object, Subject};
+use crate::data::Similarity;
+use crate::error::{Error, Result};
+use crate::files::{self, Provenance, Summary};
+use crate::registry::AnyField;
+
+/// The version of the scene file that this program reads.
+pub const VERSION: u32 = 1;
+/// Its name in a project's folder.
+pub const NAME: &str = "scene.toml";
+/// The longest scene file that is read, bytes.
+const MAX_BYTES: u64 = 1 << 20;
+/// The most edits of an object.
+const MAX_EDITS: usize = 256;
+const FORM: &str = "write version = 1, and for each object [[objects]] with field = \"name.safetensors\"";
+
+/// A scene as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SceneFile {
+    /// [`VERSION`].
+    pub version: u32,
+    /// At most [`MAX_OBJECTS`].
+    pub objects: Vec<Entry>,
+}
+
+/// An object as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The field's file; a relative name starts from the folder of the scene file.
+    pub field: PathBuf,
+    /// Where its origin is moved to, in scene units of the first object.
+    #[serde(default, rename = "move")]
+    pub shift: [f32; 3],
+    /// Degrees about the scene's x axis, then its y axis, then its z axis, all through the scene's origin.
+    #[serde(default)]
+    pub rotate: [f32; 3],
+    /// Its size, 1 as it was, about the scene's origin.
+    #[serde(default = "one")]
+    pub scale: f32,
+    /// Whether it is there at all.
+    #[serde(default = "yes")]
+    pub visible: bool,
+    /// What is changed, in this order, in the object's own scene units.
+    #[serde(default)]
+    pub edits: Vec<Edit>,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Entry {
+    /// Its transform.
+    pub fn transform(&self) -> Similarity {
+        let [x, y, z] = self.rotate.map(f32::to_radians);
+        let turned = self.rotate != [0.0; 3];
+        let turn = Quat::from_rotation_z(z) * Quat::from_rotation_y(y) * Quat::from_rotation_x(x);
+        let rotation = if turned { turn } else { Quat::IDENTITY };
+        Similarity { scale: self.scale, rotation, translation: self.shift.into() }
+    }
+}
+
+/// The scene file that `path` means: a TOML file, or a folder with a [`NAME`] in it; `None` where it means another file.
+pub fn scene_path(path: &Path) -> Option<PathBuf> {
+    let toml = path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    if toml {
+        return Some(path.to_path_buf());
+    }
+    Some(path.join(NAME)).filter(|file| path.is_dir() && file.is_file())
+}
+
+impl SceneFile {
+    /// Reads a scene file, without the fields that it names.
+    ///
+    /// # Errors
+    /// When it is missing, too long, not TOML, of another version, or has a key that is not known.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?.len();
+        if bytes > MAX_BYTES {
+            let what = format!("{bytes} bytes are too long for a scene file");
+            return Err(Error::new(what).file(path).remedy(FORM));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?;
+        Self::parse(&text).map_err(|e| e.file(path).remedy(FORM))
+    }
+
+    /// A scene from its text.
+    ///
+    /// # Errors
+    /// As [`SceneFile::read`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let scene: Self = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            // The message alone: the whole error draws the lines of the file.
+            Error::new(format!("line {line}: {}", e.message().replace('\n', ", ")))
+        })?;
+        if scene.version != VERSION {
+            return Err(Error::new(format!("a scene file of version {}, not {VERSION}", scene.version)));
+        }
+        let shown = scene.objects.iter().filter(|entry| entry.visible).count();
+        if shown == 0 {
+            return Err(Error::new("no object is visible").remedy("add an [[objects]], or set visible = true"));
+        }
+        if scene.objects.len() > MAX_OBJECTS {
+            let what = format!("{} objects are too many", scene.objects.len());
+            return Err(Error::new(what).remedy(format!("use at most {MAX_OBJECTS}")));
+        }
+        for (i, entry) in scene.objects.iter().enumerate() {
+            if entry.edits.len() > MAX_EDITS {
+                let what = format!("object {}: {} edits are too many", i + 1, entry.edits.len());
+                return Err(Error::new(what).remedy(format!("use at most {MAX_EDITS}")));
+            }
+        }
+        Ok(scene)
+    }
+}
+
+/// What a scene file says of its objects, each with what its field's file says of itself. Reads headers alone.
+///
+/// # Errors
+/// When the scene file or a field that it names cannot be read; hidden ones count.
+pub fn peek(path: &Path) -> Result<Vec<(Entry, Summary)>> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let scene = SceneFile::read(path)?;
+    let mut told = Vec::with_capacity(scene.objects.len());
+    for (i, entry) in scene.objects.into_iter().enumerate() {
+        let file = folder.join(&entry.field);
+        if scene_path(&file).is_some() {
+            let what = format!("object {}: {} is a scene, not a field", i + 1, entry.field.display());
+            return Err(Error::new(what).file(path).remedy("name the fields of that scene here"));
+        }
+        let summary = files::peek(&file)?;
+        told.push((entry, summary));
+    }
+    Ok(told)
+}
+
+/// Loads a scene with the fields that it names, each file once. Its provenance has the background that all agree on.
+///
+/// # Errors
+/// When a file cannot be read, an object is out of its range, or the objects cannot be put together.
+pub fn load(path: &Path, device: &Device) -> Result<(Subject, Provenance)> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut loaded: Vec<(PathBuf, AnyField, Provenance)> = Vec::new();
+    let mut objects = Vec::new();
+    let mut backgrounds = Vec::new();
+    for (i, (entry, _)) in peek(path)?.into_iter().enumerate().filter(|(_, (entry, _))| entry.visible) {
+        let file = folder.join(&entry.field);
+        if !loaded.iter().any(|(known, ..)| *known == file) {
+            let (field, made) = files::load(&file, device)?;
+            loaded.push((file.clone(), field, made));
+        }
+        let known = loaded.iter().find(|(known, ..)| *known == file);
+        let Some((_, field, made)) = known else { continue };
+        let object = Object { field: field.clone(), transform: entry.transform(), edits: entry.edits };
+        object.check().map_err(|e| {
+            let what = format!("object {} ({}): {}", i + 1, entry.field.display(), e.what);
+            Error::new(what).file(path).remedy(e.remedy)
+        })?;
+        objects.push(object);
+        backgrounds.push(made.background);
+    }
+    let from = format!("scene of {}", objects.len());
+    let background = backgrounds.first().copied().flatten().filter(|b| backgrounds.iter().all(|o| *o == Some(*b)));
+    let subject = Subject::of(objects).map_err(|e| e.file(path))?;
+    Ok((subject, Provenance { from, background, ..Provenance::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glam::Vec3;
+
+    const HEAD: &str = "version = 1\n[[objects]]\nfield = \"a.safetensors\"\n";
+
+    #[test]
+    fn a_scene_is_read_as_it_is_written() {
+        let text = format!(
+            "{HEAD}move = [1, 0.5, 0]\nrotate = [90, 0, 90]\nscale = 2\nvisible = true\n\
+             edits = [{{ crop = {{ min = [-1, -1, 0], max = [1, 1, 1] }} }}, {{ brightness = 0.5 }}]\n\
+             [[objects.edits]]\nerase_sphere = {{ centre = [0, 0, 0], radius = 0.25 }}\n"
+        );
+        // TOML has one way to write a list at a time.
+        assert!(SceneFile::parse(&text).is_err());
+        let text = text.replace("[[objects.edits]]\nerase_sphere = { centre = [0, 0, 0], radius = 0.25 }\n", "");
+        let scene = SceneFile::parse(&text).expect("a scene");
+        let [entry] = &scene.objects[..] else { panic!("{scene:?}") };
+        assert_eq!(entry.edits.len(), 2);
+        let placed = entry.transform();
+        // About x: y to z; about z: x to y.
+        assert!(placed.point(Vec3::Y).distance(Vec3::new(1.0, 0.5, 2.0)) < 1e-5, "{}", placed.point(Vec3::Y));
+        assert!(placed.point(Vec3::X).distance(Vec3::new(1.0, 2.5, 0.0)) < 1e-5, "{}", placed.point(Vec3::X));
+        let again = toml::to_string(&scene).expect("TOML");
+        assert_eq!(SceneFile::parse(&again).expect("a scene"), scene);
+        let plain = SceneFile::parse(HEAD).expect("a scene");
+        assert_eq!(plain.objects[0].transform(), Similarity::default());
+    }
+
+    #[test]
+    fn mistakes_are_told_in_a_line() {
+        for (text, word) in [
+            ("", "version"),
+            ("version = 1", "objects"),
+            ("version = 1\nobjects = []", "visible"),
+            (&HEAD.replace("= 1", "= 2"), "version 2"),
+            (&format!("{HEAD}visible = false"), "visible"),
+            (&format!("{HEAD}scaling = 2.0"), "scaling"),
+            (&format!("{HEAD}move = [1.0, 2.0]"), "line 4"),
+            (&format!("{HEAD}edits = [{{ burn = 1.0 }}]"), "burn"),
+            (&format!("{HEAD}edits = [{{ crop = {{ min = [0, 0, 0] }} }}]"), "max"),
+            (&format!("{HEAD}edits = [{{ erase_sphere = {{ centre = [0,0,0], radius = 1, colour = 2 }} }}]"), "colour"),
+            (&HEAD.replace("field", "file"), "file"),
+            ("version = 1 [[objects]]", "line 1"),
+        ] {
+            let error = SceneFile::parse(text).expect_err(text);
+            assert!(error.what.contains(word) && !error.what.contains('\n'), "{text}: {error}");
+        }
+        let many = format!("version = 1\n{}", "[[objects]]\nfield = \"a\"\n".repeat(MAX_OBJECTS + 1));
+        assert!(SceneFile::parse(&many).expect_err("too many").what.contains("257"));
+        let edits = "{ brightness = 1.0 }, ".repeat(MAX_EDITS + 1);
+        assert!(SceneFile::parse(&format!("{HEAD}edits = [{edits}]")).expect_err("too many").what.contains("edits"));
+    }
+
+    #[test]
+    fn scenes_are_known_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(scene_path(folder.path()), None, "a folder without a scene");
+        std::fs::write(folder.path().join(NAME), HEAD).expect("a file");
+        assert_eq!(scene_path(folder.path()), Some(folder.path().join(NAME)));
+        assert_eq!(scene_path(Path::new("a.TOML")), Some("a.TOML".into()));
+        assert_eq!(scene_path(Path::new("a.safetensors")), None);
+        let error = peek(&folder.path().join(NAME)).expect_err("the field is missing");
+        assert!(error.file.is_some_and(|f| f.ends_with("a.safetensors")) && !error.remedy.is_empty());
+    }
+}
