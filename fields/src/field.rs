@@ -310,13 +310,13 @@ pub trait Volume: Field {
         Ok(false)
     }
 
-    /// Takes over from another field of the same scene what needs no training, where the occupancy grid is full; in
-    /// `resolution`, if it is given. Returns whether it did; then the parameters are new ones.
+    /// Takes over from another field of the same scene what needs no training, where the occupancy grid is full. Returns
+    /// whether it did; then the parameters are new ones.
     ///
     /// # Errors
     /// When the asked shape is out of its range.
-    fn take_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
-        let _ = (ask, resolution);
+    fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
+        let _ = source;
         Ok(false)
     }
 
@@ -350,6 +350,20 @@ pub struct PointSample {
 /// Another field, asked at points `[n, 3]` in warped scene units along some unit directions for each, `[n, k, 3]`:
 /// log-density `[n]` and colour `[n, k, 3]`.
 pub type Ask<'a> = dyn Fn(&[f32], &[f32]) -> PointSample + 'a;
+
+/// Another field's first block, asked at points `[n, 3]` in warped scene units: log-density `[n]` and latent `[n, k]`.
+pub type AskBlock1<'a> = dyn Fn(&[f32]) -> (Vec<f32>, Vec<f32>) + 'a;
+
+/// Another field of the same scene that one begins from, see [`Volume::take_over`].
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// What it says of points.
+    pub ask: &'a Ask<'a>,
+    /// Its first block, where both have the same colour network.
+    pub block1: Option<&'a AskBlock1<'a>>,
+    /// Cells along the longest edge to begin with, where other than what the field has; see [`Reshape::resolution`].
+    pub resolution: Option<u32>,
+}
 
 /// A picture during training, with what density control needs.
 pub struct ProbedFrame {

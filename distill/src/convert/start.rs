@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{PointSample, Seed, Volume, tensor, values};
+use retort_fields::field::{AskBlock1, PointSample, Seed, Source, Volume, tensor, values};
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
 use retort_fields::rng::Rng;
@@ -49,9 +49,29 @@ pub fn inherit(teacher: &AnyField, student: &mut AnyField) -> Result<()> {
 pub fn take_over(teacher: &AnyField, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
     let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
     let resolution = first.filter_map(|growth| growth.resolution).last();
+    let same = has_same_colours(teacher, student);
     let Some(volume) = student.as_volume_mut() else { return Ok(()) };
     let unbounded = volume.march_spec().unbounded;
-    volume.take_over(&|x, d| said_of_points(teacher, unbounded, x, d), resolution).map(|_| ())
+    let ask = |x: &[f32], d: &[f32]| said_of_points(teacher, unbounded, x, d);
+    let taught = teacher.as_volume().filter(|_| same);
+    let block1 = taught.map(|teacher| {
+        move |x: &[f32]| {
+            let said = teacher.block1(tensor(x.to_vec(), [x.len() / 3, 3], &teacher.device()));
+            (values(said.log_sigma), values(said.latent))
+        }
+    });
+    let block1 = block1.as_ref().map(|block1| block1 as &AskBlock1<'_>);
+    volume.take_over(&Source { ask: &ask, block1, resolution }).map(|_| ())
+}
+
+/// Whether the student's colour network is the teacher's.
+fn has_same_colours(teacher: &AnyField, student: &AnyField) -> bool {
+    let colours = |field: &AnyField| {
+        let net = field.params().into_iter().find(|p| p.name == "colour_net");
+        net.map(|p| values(p.tensor.clone()))
+    };
+    let latent = |f: &AnyField| f.as_volume().and_then(Volume::latent_dim);
+    latent(teacher).is_some() && latent(teacher) == latent(student) && colours(teacher) == colours(student)
 }
 
 /// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::shape::{check_rows, links_within, places};
 use super::{Density, Voxels};
 use crate::error::Result;
-use crate::field::{Ask, tensor};
+use crate::field::{Source, tensor};
 use crate::ops::voxels::Colour;
 use crate::ops::voxels::colour::{COEFFICIENTS, FUNCTIONS};
 use crate::parts::contraction::Contraction;
@@ -85,8 +85,8 @@ fn fitted(colour: Colour, d: &[f32], rgb: &[f32]) -> [f32; COEFFICIENTS] {
 
 impl Voxels {
     /// See [`crate::field::Volume::take_over`].
-    pub(super) fn taken_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
-        let resolution = resolution.unwrap_or(self.config.resolution);
+    pub(super) fn taken_over(&mut self, source: &Source<'_>) -> Result<bool> {
+        let resolution = source.resolution.unwrap_or(self.config.resolution);
         let links = links_within(&self.config, &self.core.scene, resolution, &self.core.occupancy)?;
         if links.rows() == 0 {
             return Ok(false);
@@ -108,7 +108,7 @@ impl Voxels {
             };
             let d: Vec<f32> = x.iter().zip(vertices).flat_map(looks).collect();
             let x: Vec<f32> = x.iter().flat_map(Vec3::to_array).collect();
-            let said = ask(&x, &d);
+            let said = (source.ask)(&x, &d);
             density.extend(said.log_sigma.iter().map(|log| match self.config.density {
                 Density::Exp => log.clamp(low, high),
                 Density::Linear => log.min(high).exp(),
