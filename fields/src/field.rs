@@ -395,6 +395,19 @@ pub struct Seed {
     pub scale: f32,
     /// Opacity in (0, 1).
     pub opacity: f32,
+    /// The unit normal of the surface that it lies on, across which it is flatter; zero where it is round.
+    pub normal: [f32; 3],
+    /// Its standard deviation along the normal, as a part of `scale`.
+    pub flatness: f32,
+    /// Coefficients of the spherical harmonics of degree 1 and 2, which add to the colour.
+    pub harmonics: [[f32; 3]; 8],
+}
+
+impl Seed {
+    /// A ball of one colour.
+    pub fn round(position: [f32; 3], rgb: [f32; 3], scale: f32, opacity: f32) -> Self {
+        Self { position, rgb, scale, opacity, normal: [0.0; 3], flatness: 1.0, harmonics: [[0.0; 3]; 8] }
+    }
 }
 
 /// A field made of primitives that can be born and die.

@@ -1,14 +1,12 @@
-//! What a student begins with: where the teacher is empty, its colour network, what needs no training, and seeds.
+//! What a student begins with: where the teacher is empty, its colour network, and what needs no training.
 
 use std::sync::Arc;
 
-use retort_fields::error::{Error, Result};
-use retort_fields::field::{AskBlock1, PointSample, Seed, Source, Volume, tensor, values};
+use retort_fields::error::Result;
+use retort_fields::field::{AskBlock1, PointSample, Source, Volume, tensor, values};
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
-use retort_fields::rng::Rng;
 
-use crate::gallery::Gallery;
 use crate::preset::ConvertConfig;
 
 use super::lesson::in_world;
@@ -75,7 +73,7 @@ fn has_same_colours(teacher: &AnyField, student: &AnyField) -> bool {
 }
 
 /// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
-fn said_of_points(teacher: &AnyField, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
+pub fn said_of_points(teacher: &AnyField, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
     let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
     let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
         rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
@@ -115,39 +113,4 @@ fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
     }
     new = Occupancy::from_bits(resolution, new.bounds(), &bits)?;
     Ok(new)
-}
-
-/// Points on what the teacher shows: a pixel's colour at its depth.
-pub fn seeds_from(teacher: &AnyField, gallery: &mut Gallery, count: usize, seed: u64) -> Result<Vec<Seed>> {
-    gallery.fill_some(teacher, gallery.wanted().min(24));
-    let mut rng = Rng::new(seed, "seeds");
-    let mut seeds = Vec::with_capacity(count);
-    for _ in 0..count * 20 {
-        if seeds.len() == count {
-            break;
-        }
-        let (camera, pixels) = gallery.at(rng.below(gallery.len()));
-        let i = rng.below(pixels.len() / 5);
-        let p = &pixels[5 * i..5 * i + 5];
-        if p[3] > 0.5 {
-            let at = glam::Vec2::new(
-                (i % camera.width as usize) as f32 + rng.uniform(),
-                (i / camera.width as usize) as f32 + rng.uniform(),
-            );
-            let ray = camera.ray(at);
-            let depth = p[4] / p[3];
-            let along = if teacher.as_volume().is_some() { depth } else { depth / ray.direction.dot(camera.forward()) };
-            let rgb = [0, 1, 2].map(|c| (p[c] / p[3]).clamp(0.0, 1.0));
-            seeds.push(Seed { position: ray.at(along).to_array(), rgb, scale: 0.0, opacity: 0.5 });
-        }
-    }
-    if seeds.is_empty() {
-        return Err(Error::new("the teacher is nowhere opaque: Gaussians have nothing to start from")
-            .remedy("look at it with `retort render`"));
-    }
-    let positions: Vec<_> = seeds.iter().map(|s| s.position).collect();
-    for (seed, scale) in seeds.iter_mut().zip(crate::neighbours::spacing(&positions)) {
-        seed.scale = scale;
-    }
-    Ok(seeds)
 }

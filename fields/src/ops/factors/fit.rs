@@ -346,6 +346,22 @@ fn solve(a: &mut [f64], b: &mut [f64], n: usize, m: usize) {
     }
 }
 
+/// The rows `[outputs, width]` by which `from` `[n, width]` comes nearest to `wanted` `[n, outputs]`, with a ridge.
+pub fn least_squares(from: &[f32], wanted: &[f32], width: usize) -> Vec<Vec<f32>> {
+    let n = from.len() / width;
+    let outputs = wanted.len() / n.max(1);
+    let (mut left, mut right) = (vec![0.0_f64; width * width], vec![0.0_f64; width * outputs]);
+    for (x, y) in from.chunks_exact(width).zip(wanted.chunks_exact(outputs)) {
+        for (i, xi) in x.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+            left[i * width..][..width].iter_mut().zip(x).for_each(|(a, xj)| *a += f64::from(xi * xj));
+            right[i * outputs..][..outputs].iter_mut().zip(y).for_each(|(b, y)| *b += f64::from(xi * y));
+        }
+    }
+    ridged(&mut left, width);
+    solve(&mut left, &mut right, width, outputs);
+    (0..outputs).map(|c| (0..width).map(|i| right[i * outputs + c] as f32).collect()).collect()
+}
+
 /// Multiplies the factors' rows at a point into `out` `[rank]`.
 #[inline(always)]
 fn multiply(factors: &[&Factor], at: &[u16; 3], out: &mut [f32]) {
@@ -515,3 +531,7 @@ impl WithSimd for SayOf<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "fit_tests.rs"]
+mod tests;
