@@ -171,7 +171,6 @@ fn factors_take_over_what_they_can() {
             let student = begin(teacher(from), &preset).expect("a pair that fits").current();
             let fresh = preset.field.init(teacher(from).scene(), 0, &cpu()).expect("a sound preset");
             let (taken, drawn) = (psnr_between(teacher(from), &student), psnr_between(teacher(from), &fresh));
-            eprintln!("{from} to {to}: {taken:.2} dB, a new one {drawn:.2} dB");
             assert!(taken > 15.0 && taken > drawn + 4.0, "{from} to {to}: {taken:.2} dB, a new one {drawn:.2} dB");
         }
     }

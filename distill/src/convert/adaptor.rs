@@ -120,7 +120,7 @@ mod tests {
         let (from, truth) = (tensor(draw(400 * 8), [400, 8], &device), tensor(draw(9 * 15), [9, 15], &device));
         let shuffled = tensor(draw(400 * 15), [400, 15], &device);
         let spec = AdamSpec { beta1: 0.9, beta2: 0.99, eps: 1e-15, weight_decay: 0.0, skip_zero_grad: false };
-        let mut learn = |target: Tensor<2>| {
+        let learn = |target: Tensor<2>| {
             let mut adaptor = Adaptor::between(&field("15"), &field("8"), 1).expect("widths differ");
             let losses = (0..1500).map(|_| {
                 let map = adaptor.on_graph();

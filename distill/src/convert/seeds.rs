@@ -7,7 +7,7 @@
 use glam::{Vec2, Vec3};
 use rayon::prelude::*;
 use retort_fields::error::{Error, Result};
-use retort_fields::field::Seed;
+use retort_fields::field::{Seed, tensor, values};
 use retort_fields::parts::contraction::Contraction;
 use retort_fields::parts::looks::{direction, fitted};
 use retort_fields::parts::sh;
@@ -25,6 +25,10 @@ const VIEWS: usize = 24;
 const LOOKS: usize = 8;
 /// Seeds that are asked about at a time.
 const CHUNK: usize = 4096;
+/// How thick a surface is taken to be, in pixels: the density over this length gives the opacity.
+const THICKNESS: f32 = 2.5;
+/// A place of less opacity is none.
+const THIN: f32 = 0.2;
 
 fn env(name: &str, default: f32) -> f32 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
@@ -36,67 +40,104 @@ fn env(name: &str, default: f32) -> f32 {
 /// When the teacher is nowhere opaque.
 pub fn seeds_from(teacher: &AnyField, gallery: &mut Gallery, count: usize, seed: u64) -> Result<Vec<Seed>> {
     gallery.fill_some(teacher, gallery.wanted().min(VIEWS));
+    let mut places = candidates(teacher, gallery, count + count / 2, seed);
+    let density = density_at(teacher, &places);
+    // A depth between two surfaces is a place where there is nothing.
+    if let Some(density) = density {
+        for (place, sigma) in places.iter_mut().zip(density) {
+            let depth = sigma * THICKNESS * place.pixel;
+            place.seed.opacity = (1.0 - (-depth).exp()).clamp(0.05, env("GS_OP", 0.9));
+        }
+        if env("GS_DROP", 1.0) > 0.0 && places.iter().any(|place| place.seed.opacity > THIN) {
+            places.retain(|place| place.seed.opacity > THIN);
+        }
+    }
+    places.truncate(count);
+    if places.is_empty() {
+        return Err(Error::new("the teacher is nowhere opaque: Gaussians have nothing to start from")
+            .remedy("look at it with `retort render`"));
+    }
+    let positions: Vec<_> = places.iter().map(|place| place.seed.position).collect();
+    for (place, spacing) in places.iter_mut().zip(crate::neighbours::spacing(&positions)) {
+        place.seed.scale = (spacing * env("GS_SCALE", 1.0)).min(env("GS_CAP", 1.0) * place.pixel);
+    }
+    if env("GS_SH", 1.0) > 0.0 {
+        colour(teacher, &mut places);
+    }
+    Ok(places.into_iter().map(|place| place.seed).collect())
+}
+
+/// A seed, and the pixel that it comes from.
+struct Place {
+    seed: Seed,
+    /// The direction of the pixel's ray.
+    ray: Vec3,
+    /// The width of the pixel at its depth, in scene units.
+    pixel: f32,
+}
+
+/// Places on what the pictures show, more of them where there is more to see.
+fn candidates(teacher: &AnyField, gallery: &Gallery, count: usize, seed: u64) -> Vec<Place> {
     let mut rng = Rng::new(seed, "seeds");
-    let (mut seeds, mut own) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut places = Vec::with_capacity(count);
     let plain = env("GS_DETAIL", 0.3);
     for _ in 0..count * 40 {
-        if seeds.len() == count {
+        if places.len() == count {
             break;
         }
         let (camera, pixels) = gallery.at(rng.below(gallery.len()));
         let picture = Picture { camera, pixels, along_ray: teacher.as_volume().is_some() };
         let [x, y] = [camera.width, camera.height].map(|side| rng.below(side as usize));
         let p = picture.pixel(x, y);
-        // More where there is more to see.
-        let wanted = plain + picture.detail(x, y);
-        if p[3] > 0.5 && rng.uniform() < wanted {
+        if p[3] > 0.5 && rng.uniform() < plain + picture.detail(x, y) {
             let at = Vec2::new(x as f32 + rng.uniform(), y as f32 + rng.uniform());
             let (place, ray) = picture.place(x, y, at);
             let rgb = [0, 1, 2].map(|c| (p[c] / p[3]).clamp(0.0, 1.0));
-            let mut one = Seed::round(place.to_array(), rgb, 0.0, env("GS_OP", 0.5));
+            let mut seed = Seed::round(place.to_array(), rgb, 0.0, 0.5);
             if let Some(normal) = picture.normal(x, y) {
-                (one.normal, one.flatness) = (normal.to_array(), env("GS_FLAT", 0.4));
+                (seed.normal, seed.flatness) = (normal.to_array(), env("GS_FLAT", 0.4));
             }
-            seeds.push(one);
-            own.push(ray);
+            places.push(Place { seed, ray, pixel: p[4] / p[3] / camera.focal.x });
         }
     }
-    if seeds.is_empty() {
-        return Err(Error::new("the teacher is nowhere opaque: Gaussians have nothing to start from")
-            .remedy("look at it with `retort render`"));
-    }
-    let positions: Vec<_> = seeds.iter().map(|s| s.position).collect();
-    for (seed, scale) in seeds.iter_mut().zip(crate::neighbours::spacing(&positions)) {
-        seed.scale = scale * env("GS_SCALE", 1.0);
-    }
-    if env("GS_SH", 1.0) > 0.0 {
-        colour(teacher, &mut seeds, &own);
-    }
-    Ok(seeds)
+    places
 }
 
-/// Gives the seeds the harmonics of what the teacher says of their places; along its `own` direction each keeps its
+/// The density at each place, per scene unit; nothing where the teacher is no volume.
+fn density_at(teacher: &AnyField, places: &[Place]) -> Option<Vec<f32>> {
+    let volume = teacher.as_volume()?;
+    let warp = if teacher.scene().unbounded { Contraction::Ball } else { Contraction::Identity };
+    let mut density = Vec::with_capacity(places.len());
+    for places in places.chunks(CHUNK) {
+        let x = places.iter().flat_map(|p| warp.apply(p.seed.position.into()).to_array()).collect();
+        let log_sigma = values(volume.log_sigma(tensor(x, [places.len(), 3], &volume.device())));
+        density.extend(log_sigma.iter().map(|log| log.exp()));
+    }
+    Some(density)
+}
+
+/// Gives the seeds the harmonics of what the teacher says of their places; along its own ray each keeps its
 /// colour.
-fn colour(teacher: &AnyField, seeds: &mut [Seed], own: &[Vec3]) {
+fn colour(teacher: &AnyField, places: &mut [Place]) {
     let scene = teacher.scene();
     let warp = if scene.unbounded { Contraction::Ball } else { Contraction::Identity };
     let cameras: Vec<Vec3> = scene.cameras.iter().map(|pose| pose.position).collect();
-    for (part, (seeds, own)) in seeds.chunks_mut(CHUNK).zip(own.chunks(CHUNK)).enumerate() {
-        let x: Vec<f32> = seeds.iter().flat_map(|s| warp.apply(s.position.into()).to_array()).collect();
-        let look = |(i, s): (usize, &Seed)| {
-            let point = part * CHUNK + i;
+    for (part, places) in places.chunks_mut(CHUNK).enumerate() {
+        let x: Vec<f32> = places.iter().flat_map(|p| warp.apply(p.seed.position.into()).to_array()).collect();
+        let look = |(i, p): (usize, &Place)| {
+            let (place, point) = (Vec3::from(p.seed.position), part * CHUNK + i);
             (0..LOOKS)
-                .flat_map(|look| direction(&cameras, s.position.into(), point, look, LOOKS).to_array())
+                .flat_map(|look| direction(&cameras, place, point, look, LOOKS).to_array())
                 .collect::<Vec<_>>()
         };
-        let d: Vec<f32> = seeds.iter().enumerate().flat_map(&look).collect();
+        let d: Vec<f32> = places.iter().enumerate().flat_map(look).collect();
         let said = said_of_points(teacher, scene.unbounded, &x, &d);
         let looks = d.par_chunks(3 * LOOKS).zip(said.rgb.par_chunks(3 * LOOKS));
-        seeds.par_iter_mut().zip(own).zip(looks).with_min_len(64).for_each(|((seed, own), (d, rgb))| {
+        places.par_iter_mut().zip(looks).with_min_len(64).for_each(|(place, (d, rgb))| {
             let sums: Vec<f32> = rgb.iter().map(|rgb| rgb - 0.5).collect();
             let found = fitted::<9>(d, &sums, [1e-3, 0.3]);
             if found.iter().flatten().all(|v| v.is_finite()) {
-                let basis = sh::eval_basis(2, *own);
+                let (basis, seed) = (sh::eval_basis(2, place.ray), &mut place.seed);
                 seed.harmonics = std::array::from_fn(|k| [0, 1, 2].map(|c| found[c][k + 1]));
                 seed.rgb = [0, 1, 2].map(|c| seed.rgb[c] - (1..9).map(|k| found[c][k] * basis[k]).sum::<f32>());
             }
