@@ -105,7 +105,8 @@ mod tests {
     use crate::preset::Preset;
 
     fn field(latent: &str) -> AnyField {
-        let set = [("field.volume.latent".to_string(), latent.to_string()), ("field.log2_table_size".into(), "8".into())];
+        let set =
+            [("field.volume.latent".to_string(), latent.to_string()), ("field.log2_table_size".into(), "8".into())];
         let preset = Preset::load("fast", Kind::Hash, &set).expect("sound");
         let config: FieldConfig = preset.field;
         config.init(&Scene::default(), 1, &Device::flex()).expect("sound").trainable()

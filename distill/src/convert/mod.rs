@@ -168,11 +168,15 @@ impl Convert {
         let map = self.adaptor.as_ref().map(Adaptor::on_graph);
         let (loss, picture) = volume_loss(student, &lesson, &stage, &self.config, &backdrop, map.as_ref());
         let (adaptor, adam) = (&mut self.adaptor, &self.config.optimise.adam);
-        let done = self.run.descend(loss, |_| 1.0, |_, grads| {
-            if let (Some(adaptor), Some(map)) = (adaptor.as_mut(), &map) {
-                adaptor.descend(map, grads, adam);
-            }
-        })?;
+        let done = self.run.descend(
+            loss,
+            |_| 1.0,
+            |_, grads| {
+                if let (Some(adaptor), Some(map)) = (adaptor.as_mut(), &map) {
+                    adaptor.descend(map, grads, adam);
+                }
+            },
+        )?;
         if let Some(picture) = picture.filter(|_| done.is_some()) {
             let wanted = fill(lesson.pixels, &backdrop);
             self.active.learn(&rays, &values(picture), &values(wanted), &mut self.gallery, seed);

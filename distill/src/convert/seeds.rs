@@ -27,12 +27,14 @@ const LOOKS: usize = 8;
 const CHUNK: usize = 4096;
 /// How thick a surface is taken to be, in pixels: the density over this length gives the opacity.
 const THICKNESS: f32 = 2.5;
+/// The least and the greatest opacity of a seed.
+const OPACITY: [f32; 2] = [0.05, 0.9];
+/// The share of the pixels that are taken where there is nothing to see but one colour.
+const PLAIN: f32 = 0.3;
+/// The extent of a seed across its surface, as a part of that along it.
+const FLATNESS: f32 = 0.4;
 /// A place of less opacity is none.
 const THIN: f32 = 0.2;
-
-fn env(name: &str, default: f32) -> f32 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
 
 /// Points on what the teacher shows: a pixel's colour at its depth.
 ///
@@ -46,9 +48,9 @@ pub fn seeds_from(teacher: &AnyField, gallery: &mut Gallery, count: usize, seed:
     if let Some(density) = density {
         for (place, sigma) in places.iter_mut().zip(density) {
             let depth = sigma * THICKNESS * place.pixel;
-            place.seed.opacity = (1.0 - (-depth).exp()).clamp(0.05, env("GS_OP", 0.9));
+            place.seed.opacity = (1.0 - (-depth).exp()).clamp(OPACITY[0], OPACITY[1]);
         }
-        if env("GS_DROP", 1.0) > 0.0 && places.iter().any(|place| place.seed.opacity > THIN) {
+        if places.iter().any(|place| place.seed.opacity > THIN) {
             places.retain(|place| place.seed.opacity > THIN);
         }
     }
@@ -59,11 +61,9 @@ pub fn seeds_from(teacher: &AnyField, gallery: &mut Gallery, count: usize, seed:
     }
     let positions: Vec<_> = places.iter().map(|place| place.seed.position).collect();
     for (place, spacing) in places.iter_mut().zip(crate::neighbours::spacing(&positions)) {
-        place.seed.scale = (spacing * env("GS_SCALE", 1.0)).min(env("GS_CAP", 1.0) * place.pixel);
+        place.seed.scale = spacing.min(place.pixel);
     }
-    if env("GS_SH", 1.0) > 0.0 {
-        colour(teacher, &mut places);
-    }
+    colour(teacher, &mut places);
     Ok(places.into_iter().map(|place| place.seed).collect())
 }
 
@@ -80,7 +80,6 @@ struct Place {
 fn candidates(teacher: &AnyField, gallery: &Gallery, count: usize, seed: u64) -> Vec<Place> {
     let mut rng = Rng::new(seed, "seeds");
     let mut places = Vec::with_capacity(count);
-    let plain = env("GS_DETAIL", 0.3);
     for _ in 0..count * 40 {
         if places.len() == count {
             break;
@@ -89,13 +88,13 @@ fn candidates(teacher: &AnyField, gallery: &Gallery, count: usize, seed: u64) ->
         let picture = Picture { camera, pixels, along_ray: teacher.as_volume().is_some() };
         let [x, y] = [camera.width, camera.height].map(|side| rng.below(side as usize));
         let p = picture.pixel(x, y);
-        if p[3] > 0.5 && rng.uniform() < plain + picture.detail(x, y) {
+        if p[3] > 0.5 && rng.uniform() < PLAIN + picture.detail(x, y) {
             let at = Vec2::new(x as f32 + rng.uniform(), y as f32 + rng.uniform());
             let (place, ray) = picture.place(x, y, at);
             let rgb = [0, 1, 2].map(|c| (p[c] / p[3]).clamp(0.0, 1.0));
             let mut seed = Seed::round(place.to_array(), rgb, 0.0, 0.5);
             if let Some(normal) = picture.normal(x, y) {
-                (seed.normal, seed.flatness) = (normal.to_array(), env("GS_FLAT", 0.4));
+                (seed.normal, seed.flatness) = (normal.to_array(), FLATNESS);
             }
             places.push(Place { seed, ray, pixel: p[4] / p[3] / camera.focal.x });
         }
@@ -126,9 +125,7 @@ fn colour(teacher: &AnyField, places: &mut [Place]) {
         let x: Vec<f32> = places.iter().flat_map(|p| warp.apply(p.seed.position.into()).to_array()).collect();
         let look = |(i, p): (usize, &Place)| {
             let (place, point) = (Vec3::from(p.seed.position), part * CHUNK + i);
-            (0..LOOKS)
-                .flat_map(|look| direction(&cameras, place, point, look, LOOKS).to_array())
-                .collect::<Vec<_>>()
+            (0..LOOKS).flat_map(|look| direction(&cameras, place, point, look, LOOKS).to_array()).collect::<Vec<_>>()
         };
         let d: Vec<f32> = places.iter().enumerate().flat_map(look).collect();
         let said = said_of_points(teacher, scene.unbounded, &x, &d);

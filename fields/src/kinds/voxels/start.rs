@@ -54,7 +54,9 @@ impl Voxels {
             let x: Vec<Vec3> = unit.as_chunks::<3>().0.iter().map(at).collect();
             let looks = |(place, vertex): (&Vec3, &usize)| {
                 let world = warp.inverse(*place);
-                (0..LOOKS).flat_map(|look| direction(&cameras, world, *vertex, look, LOOKS).to_array()).collect::<Vec<_>>()
+                (0..LOOKS)
+                    .flat_map(|look| direction(&cameras, world, *vertex, look, LOOKS).to_array())
+                    .collect::<Vec<_>>()
             };
             let d: Vec<f32> = x.iter().zip(vertices).flat_map(looks).collect();
             let x: Vec<f32> = x.iter().flat_map(Vec3::to_array).collect();

@@ -54,8 +54,9 @@ struct Factor {
 
 impl Factor {
     fn new(first: usize, rows: usize, strides: [usize; 3], at: &[[u16; 3]]) -> Self {
-        let mut factor = Self { first, strides, values: Vec::new(), start: vec![0; rows + 1], order: vec![0; at.len()] };
-        let row: Vec<usize> = at.iter().map(|at| factor.row(at)).collect();
+        let mut factor =
+            Self { first, strides, values: Vec::new(), start: vec![0; rows + 1], order: vec![0; at.len()] };
+        let row: Vec<usize> = at.iter().map(|at| factor.row(*at)).collect();
         row.iter().for_each(|&row| factor.start[row + 1] += 1);
         for i in 0..rows {
             factor.start[i + 1] += factor.start[i];
@@ -69,12 +70,14 @@ impl Factor {
     }
 
     #[inline(always)]
-    fn row(&self, at: &[u16; 3]) -> usize {
-        usize::from(at[0]) * self.strides[0] + usize::from(at[1]) * self.strides[1] + usize::from(at[2]) * self.strides[2]
+    fn row(&self, at: [u16; 3]) -> usize {
+        usize::from(at[0]) * self.strides[0]
+            + usize::from(at[1]) * self.strides[1]
+            + usize::from(at[2]) * self.strides[2]
     }
 
     #[inline(always)]
-    fn at(&self, at: &[u16; 3], rank: usize) -> &[f32] {
+    fn at(&self, at: [u16; 3], rank: usize) -> &[f32] {
         &self.values[self.row(at) * rank..][..rank]
     }
 
@@ -138,9 +141,6 @@ pub fn fit(
         }
         if learn {
             work.improve_basis();
-        }
-        if std::env::var("FIT_TELL").is_ok() {
-            eprintln!("fit: {}", work.left());
         }
     }
     work.balance(learn);
@@ -303,7 +303,8 @@ impl Factor {
     /// Root mean square of a rank's values in the rows that have points.
     fn size(&self, r: usize, rank: usize) -> f64 {
         let rows = (0..self.start.len() - 1).filter(|&row| self.start[row + 1] > self.start[row]);
-        let (sum, n) = rows.fold((0.0, 0), |(sum, n), row| (sum + f64::from(self.values[row * rank + r]).powi(2), n + 1));
+        let (sum, n) =
+            rows.fold((0.0, 0), |(sum, n), row| (sum + f64::from(self.values[row * rank + r]).powi(2), n + 1));
         (sum / f64::from(n.max(1))).sqrt()
     }
 }
@@ -364,7 +365,7 @@ pub fn least_squares(from: &[f32], wanted: &[f32], width: usize) -> Vec<Vec<f32>
 
 /// Multiplies the factors' rows at a point into `out` `[rank]`.
 #[inline(always)]
-fn multiply(factors: &[&Factor], at: &[u16; 3], out: &mut [f32]) {
+fn multiply(factors: &[&Factor], at: [u16; 3], out: &mut [f32]) {
     let rank = out.len();
     out.copy_from_slice(factors[0].at(at, rank));
     for factor in &factors[1..] {
@@ -415,7 +416,7 @@ impl WithSimd for Sums<'_> {
             block[points.len() * rank..].fill(0.0);
             for (&point, h) in points.iter().zip(block.chunks_exact_mut(rank)) {
                 let point = point as usize;
-                multiply(self.others, &wanted.at[point], h);
+                multiply(self.others, wanted.at[point], h);
                 q.fill(0.0);
                 for k in 0..width {
                     let e = missing(wanted.values[point * width + k], said[point * width + k], wanted.held);
@@ -459,7 +460,7 @@ impl WithSimd for BasisSums<'_> {
             block.fill(0.0);
             for (point, p) in (first..(first + BLOCK).min(end)).zip(block.chunks_exact_mut(products)) {
                 for (factors, p) in modes.iter().zip(p.chunks_exact_mut(rank)) {
-                    multiply(factors, &wanted.at[point], p);
+                    multiply(factors, wanted.at[point], p);
                 }
                 let (weight, root) = (wanted.weight[point], wanted.weight[point].sqrt());
                 for k in 0..width {
@@ -515,7 +516,7 @@ impl WithSimd for SayOf<'_> {
         let (rank, width) = (self.say.rank, self.say.width);
         let mut h = vec![0.0_f32; rank];
         for (at, said) in self.at.iter().zip(self.said.chunks_exact_mut(width)) {
-            multiply(self.say.others, at, &mut h);
+            multiply(self.say.others, *at, &mut h);
             if let Some((change, strides)) = self.say.own {
                 let row: usize = (0..3).map(|a| usize::from(at[a]) * strides[a]).sum();
                 let change = &change[row * rank..][..rank];

@@ -40,10 +40,6 @@ const DARK: f32 = 0.02;
 /// Sweeps over all factors.
 const SWEEPS: u32 = 8;
 
-fn env(name: &str, default: f32) -> f32 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
-
 impl<const PLANES: bool> Factored<PLANES> {
     /// See [`crate::field::Volume::take_over`].
     pub(super) fn taken_over(&mut self, source: &Source<'_>) -> Result<bool> {
@@ -55,7 +51,7 @@ impl<const PLANES: bool> Factored<PLANES> {
         }
         let (mut log_sigma, mut latent) = (Vec::with_capacity(at.len()), Vec::new());
         for at in at.chunks(CHUNK) {
-            let x: Vec<f32> = at.iter().flat_map(|at| self.place(at).to_array()).collect();
+            let x: Vec<f32> = at.iter().flat_map(|at| self.place(*at).to_array()).collect();
             if let Some(block1) = source.block1 {
                 let (said, own) = block1(&x);
                 log_sigma.extend(said);
@@ -79,8 +75,7 @@ impl<const PLANES: bool> Factored<PLANES> {
         if !latent.is_empty() {
             let wanted = Wanted { at: &at, values: &latent, weight: &shown, held: FREE };
             let columns = self.spec.sigma_rank..self.spec.columns();
-            let sweeps = env("FIT_SWEEPS_APP", SWEEPS as f32) as u32;
-            fit(&self.spec, &wanted, columns, &mut table, &mut basis, true, sweeps);
+            fit(&self.spec, &wanted, columns, &mut table, &mut basis, true, SWEEPS);
         }
         let device = self.factors.device();
         self.factors = tensor(table, [self.spec.rows(), self.spec.columns()], &device);
@@ -97,7 +92,7 @@ impl<const PLANES: bool> Factored<PLANES> {
         let warp = if scene.unbounded { Contraction::Ball } else { Contraction::Identity };
         let cameras: Vec<Vec3> = scene.cameras.iter().map(|pose| pose.position).collect();
         let of_one = |at: &[u16; 3]| {
-            let (world, point) = (warp.inverse(self.place(at)), at.iter().map(|v| usize::from(*v)).sum());
+            let (world, point) = (warp.inverse(self.place(*at)), at.iter().map(|v| usize::from(*v)).sum());
             (0..of).flat_map(|look| direction(&cameras, world, point, look, of).to_array()).collect::<Vec<_>>()
         };
         at.par_iter().flat_map_iter(of_one).collect()
@@ -136,14 +131,15 @@ impl<const PLANES: bool> Factored<PLANES> {
         }
         let mut all = Vec::with_capacity(at.len() * width);
         for at in at.chunks(CHUNK / LOOKS) {
-            let x: Vec<f32> = at.iter().flat_map(|at| self.place(at).to_array()).collect();
+            let x: Vec<f32> = at.iter().flat_map(|at| self.place(*at).to_array()).collect();
             let d = self.looks(at, LOOKS);
             let said = (source.ask)(&x, &d);
             let sums: Vec<f32> = said.rgb.iter().map(|rgb| logit(*rgb)).collect();
             let points = d.par_chunks(3 * LOOKS).zip(sums.par_chunks(3 * LOOKS)).with_min_len(64);
             let fits: Vec<_> = points.map(|(d, sums)| fitted::<4>(d, sums, [1e-3, 0.1])).collect();
             for of_point in fits {
-                let one = |i: usize| if i < 12 { of_point[i % 3][i / 3] * if i < 3 { sh::C0 } else { sh::C1 } } else { 0.0 };
+                let one =
+                    |i: usize| if i < 12 { of_point[i % 3][i / 3] * if i < 3 { sh::C0 } else { sh::C1 } } else { 0.0 };
                 all.extend((0..width).map(one));
             }
         }
@@ -172,7 +168,7 @@ impl<const PLANES: bool> Factored<PLANES> {
         }
         let mut rng = Rng::new(at.len() as u64, "colour network");
         let some: Vec<[u16; 3]> = (0..SAMPLES).map(|_| at[rng.below(at.len())]).collect();
-        let x: Vec<f32> = some.iter().flat_map(|at| self.place(at).to_array()).collect();
+        let x: Vec<f32> = some.iter().flat_map(|at| self.place(*at).to_array()).collect();
         let all = self.looks(&some, LOOKS);
         let d: Vec<f32> = all.chunks_exact(3 * LOOKS).flat_map(|d| d[3 * rng.below(LOOKS)..][..3].to_vec()).collect();
         let rgb = (source.ask)(&x, &d).rgb;
@@ -199,7 +195,7 @@ impl<const PLANES: bool> Factored<PLANES> {
         (self.bounds().size() / Vec3::from_array(self.spec.resolution.map(|r| (r - 1) as f32))).min_element()
     }
 
-    fn place(&self, at: &[u16; 3]) -> Vec3 {
+    fn place(&self, at: [u16; 3]) -> Vec3 {
         let cells = Vec3::from_array(self.spec.resolution.map(|r| (r - 1) as f32));
         self.bounds().min + Vec3::from_array(at.map(f32::from)) / cells * self.bounds().size()
     }
@@ -236,7 +232,8 @@ impl<const PLANES: bool> Factored<PLANES> {
         let size = self.spec.resolution.map(|r| r as usize);
         let strides = [1, size[0], size[0] * size[1]];
         let index = |at: &[u16; 3]| (0..3).map(|a| usize::from(at[a]) * strides[a]).sum::<usize>();
-        let step = env("FIT_DEPTH", 0.5) * self.cell() / share;
+        // Half of what a point absorbs: what lies just under a surface is read beside it.
+        let step = 0.5 * self.cell() / share;
         let mut depth = vec![0.0_f32; size[0] * size[1] * size[2]];
         for (at, log) in at.iter().zip(log_sigma) {
             depth[index(at)] = step * log.exp();
@@ -263,7 +260,7 @@ impl<const PLANES: bool> Factored<PLANES> {
 
     fn fit_density(&self, at: &[[u16; 3]], log_sigma: &[f32], weight: &[f32], table: &mut [f32]) {
         let [low, high] = self.config.volume.log_sigma_range;
-        let ends = [low.max(env("FIT_LOW", SEEN[0])).min(high), high.min(env("FIT_HIGH", SEEN[1])).max(low)];
+        let ends = [low.max(SEEN[0]).min(high), high.min(SEEN[1]).max(low)];
         let feature = |log: f32| {
             let raw = match self.config.density {
                 DensityActivation::Exp => log,
@@ -277,7 +274,6 @@ impl<const PLANES: bool> Factored<PLANES> {
         let wanted: Vec<f32> = log_sigma.iter().map(|log| feature(log.clamp(ends[0], ends[1]))).collect();
         let wanted = Wanted { at, values: &wanted, weight, held: ends.map(feature) };
         let mut ones = vec![1.0; self.spec.modes() * self.spec.sigma_rank];
-        let sweeps = env("FIT_SWEEPS", SWEEPS as f32) as u32;
-        fit(&self.spec, &wanted, 0..self.spec.sigma_rank, table, &mut ones, false, sweeps);
+        fit(&self.spec, &wanted, 0..self.spec.sigma_rank, table, &mut ones, false, SWEEPS);
     }
 }
