@@ -269,8 +269,7 @@ pub struct ConvertConfig {
 
 /// The presets that come with the program: `"hash fast"` and its text.
 pub fn names() -> Vec<(String, &'static str)> {
-    let of = |kind: &Kind| BUILT_IN.iter().filter(move |preset| preset.0 == kind.name());
-    let all = Kind::ALL.iter().flat_map(of);
+    let all = Kind::ALL.iter().flat_map(|kind| BUILT_IN.iter().filter(|preset| preset.0 == kind.name()));
     all.map(|(kind, name, text)| (format!("{kind} {name}"), *text)).collect()
 }
 

@@ -312,6 +312,12 @@ impl Run {
         }
     }
 
+    /// Counts the seconds that the field's start took before the run.
+    pub fn count(&mut self, seconds: f32) {
+        self.before += seconds;
+        self.mark.1 += seconds;
+    }
+
     /// Seconds that the run has taken, earlier sittings included.
     pub fn seconds(&self) -> f32 {
         self.before + self.started.elapsed().as_secs_f32()

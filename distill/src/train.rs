@@ -299,12 +299,7 @@ fn seeds_of(data: &Dataset) -> Vec<Seed> {
     data.points
         .iter()
         .zip(spacing)
-        .map(|(p, scale)| Seed {
-            position: p.position,
-            rgb: p.colour.map(|c| f32::from(c) / 255.0),
-            scale,
-            opacity: 0.1,
-        })
+        .map(|(p, scale)| Seed::round(p.position, p.colour.map(|c| f32::from(c) / 255.0), scale, 0.1))
         .collect()
 }
 

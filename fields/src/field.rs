@@ -310,13 +310,13 @@ pub trait Volume: Field {
         Ok(false)
     }
 
-    /// Takes over from another field of the same scene what needs no training, where the occupancy grid is full; in
-    /// `resolution`, if it is given. Returns whether it did; then the parameters are new ones.
+    /// Takes over from another field of the same scene what needs no training, where the occupancy grid is full. Returns
+    /// whether it did; then the parameters are new ones.
     ///
     /// # Errors
     /// When the asked shape is out of its range.
-    fn take_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
-        let _ = (ask, resolution);
+    fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
+        let _ = source;
         Ok(false)
     }
 
@@ -351,6 +351,20 @@ pub struct PointSample {
 /// log-density `[n]` and colour `[n, k, 3]`.
 pub type Ask<'a> = dyn Fn(&[f32], &[f32]) -> PointSample + 'a;
 
+/// Another field's first block, asked at points `[n, 3]` in warped scene units: log-density `[n]` and latent `[n, k]`.
+pub type AskBlock1<'a> = dyn Fn(&[f32]) -> (Vec<f32>, Vec<f32>) + 'a;
+
+/// Another field of the same scene that one begins from, see [`Volume::take_over`].
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// What it says of points.
+    pub ask: &'a Ask<'a>,
+    /// Its first block, where both have the same colour network.
+    pub block1: Option<&'a AskBlock1<'a>>,
+    /// Cells along the longest edge to begin with, where other than what the field has; see [`Reshape::resolution`].
+    pub resolution: Option<u32>,
+}
+
 /// A picture during training, with what density control needs.
 pub struct ProbedFrame {
     /// The picture.
@@ -381,6 +395,19 @@ pub struct Seed {
     pub scale: f32,
     /// Opacity in (0, 1).
     pub opacity: f32,
+    /// The unit normal of the surface that it lies on, across which it is flatter; zero where it is round.
+    pub normal: [f32; 3],
+    /// Its standard deviation along the normal, as a part of `scale`.
+    pub flatness: f32,
+    /// Coefficients of the spherical harmonics of degree 1 and 2, which add to the colour.
+    pub harmonics: [[f32; 3]; 8],
+}
+
+impl Seed {
+    /// A ball of one colour.
+    pub fn round(position: [f32; 3], rgb: [f32; 3], scale: f32, opacity: f32) -> Self {
+        Self { position, rgb, scale, opacity, normal: [0.0; 3], flatness: 1.0, harmonics: [[0.0; 3]; 8] }
+    }
 }
 
 /// A field made of primitives that can be born and die.

@@ -11,6 +11,7 @@ use retort_fields::ops::pointwise::trunc_exp;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 
+use super::adaptor::Adaptor;
 use crate::active::weightiest;
 use crate::loss::{difference, weighted};
 use crate::preset::{Background, ConvertConfig, Stage};
@@ -87,13 +88,14 @@ pub fn in_world(positions: &[f32], unbounded: bool) -> Vec<f32> {
 }
 
 /// All differences that the stage weighs, in one number, and the student's colours over the backdrop `[rays, 3]` where
-/// the stage looks at pixels.
+/// the stage looks at pixels. `adaptor` leads the student's latents to the teacher's where their widths differ.
 pub fn volume_loss(
     student: &dyn Volume,
     lesson: &Lesson,
     stage: &Stage,
     config: &ConvertConfig,
     backdrop: &[f32],
+    adaptor: Option<&Tensor<2>>,
 ) -> (Tensor<1>, Option<Tensor<2>>) {
     let device = student.device();
     let n = lesson.samples.t.len();
@@ -108,10 +110,10 @@ pub fn volume_loss(
         let target = on(&lesson.log_sigma).clamp(low, high);
         loss = loss + difference(own(&latent.log_sigma), target, config.loss) * stage.sigma;
     }
-    if let Some(target) = lesson.latent.as_ref().filter(|_| stage.latent > 0.0)
-        && target.dims()[1] == latent.latent.dims()[1]
-    {
-        loss = loss + difference(own(&latent.latent), on(target), config.loss) * stage.latent;
+    if let Some(target) = lesson.latent.as_ref().filter(|_| stage.latent > 0.0 && student.latent_dim().is_some()) {
+        let said = own(&latent.latent);
+        let said = if let Some(map) = adaptor { Adaptor::apply(map, said) } else { said };
+        loss = loss + difference(said, on(target), config.loss) * stage.latent;
     }
     if stage.rgb == 0.0 && stage.pixel == 0.0 && stage.alpha == 0.0 {
         return (loss, None);

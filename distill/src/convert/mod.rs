@@ -3,14 +3,18 @@
 //!
 //! A student of one kind learns a teacher of another, level by level: latents, then densities and colours at points,
 //! then pixels. Views are drawn, photos are not needed. The student inherits where the teacher is empty, and its colour
-//! network where both have the same. A level that a pair has no place for is dropped: Gaussians have no latent.
+//! network where both have the same. Between latents of different widths a small linear map is learned. A level that a
+//! pair has no place for is dropped: Gaussians have no latent.
 
+mod adaptor;
 mod lesson;
+mod seeds;
 mod start;
 mod teacher;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use retort_fields::compose::Subject;
@@ -31,6 +35,7 @@ use crate::task::{Outcome, Progress, Task};
 use crate::train::{densify, fill, jitter};
 use crate::views;
 
+use adaptor::Adaptor;
 use lesson::{backdrops, lesson_of_primitives, lesson_of_volume, volume_loss};
 
 /// Views on which student and teacher are compared while the work goes on, and their height in pixels for volumes.
@@ -48,6 +53,8 @@ pub struct Convert {
     stages: Vec<Stage>,
     gallery: Gallery,
     active: Active,
+    /// Where the latents' widths differ.
+    adaptor: Option<Adaptor>,
     probes: Vec<(Camera, Vec<f32>)>,
     run: Run,
     work: String,
@@ -68,7 +75,7 @@ impl Convert {
         start::inherit(&teacher, &mut student)?;
         start::take_over(&teacher, &mut student, &config)?;
         if student.as_primitives().is_some() {
-            let seeds = start::seeds_from(&teacher, &mut gallery, config.seeds.max(1), options.seed)?;
+            let seeds = seeds::seeds_from(&teacher, &mut gallery, config.seeds.max(1), options.seed)?;
             if let Some(primitives) = student.as_primitives_mut() {
                 primitives.plant(&seeds, device);
             }
@@ -80,10 +87,12 @@ impl Convert {
             growth: &config.growth,
             penalties: &config.penalties,
         };
-        let run = Run::new(&student, &run, options)?;
+        let mut run = Run::new(&student, &run, options)?;
+        run.count(begun.elapsed().as_secs_f32());
         let work = format!("convert {} to {}", teacher.name(), student.kind());
         let active = Active::new(&config.active, config.views);
-        Ok(Self { teacher, config, stages, gallery, active, probes, run, work })
+        let adaptor = Adaptor::between(&*teacher, &*student, options.seed);
+        Ok(Self { teacher, config, stages, gallery, active, adaptor, probes, run, work })
     }
 
     /// A conversion that goes on from a checkpoint.
@@ -110,6 +119,9 @@ impl Convert {
             convert.gallery = Gallery::new(convert.config.views, convert.config.view_size, seed);
             let size = probe_size(&convert.run.field, &convert.config);
             convert.probes = probe_views(&convert.teacher, seed, size)?;
+        }
+        if let Some(adaptor) = &mut convert.adaptor {
+            adaptor.restore(&extra).map_err(|e| e.file(path))?;
         }
         convert.active.restore(extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
         Ok(convert)
@@ -149,8 +161,18 @@ impl Convert {
             return Ok(Some(0.0));
         };
         let backdrop = backdrops(self.config.background, rays.len(), seed, step);
-        let (loss, picture) = volume_loss(student, &lesson, &stage, &self.config, &backdrop);
-        let done = self.run.descend(loss, |_| 1.0, |_, _| ())?;
+        let map = self.adaptor.as_ref().map(Adaptor::on_graph);
+        let (loss, picture) = volume_loss(student, &lesson, &stage, &self.config, &backdrop, map.as_ref());
+        let (adaptor, adam) = (&mut self.adaptor, &self.config.optimise.adam);
+        let done = self.run.descend(
+            loss,
+            |_| 1.0,
+            |_, grads| {
+                if let (Some(adaptor), Some(map)) = (adaptor.as_mut(), &map) {
+                    adaptor.descend(map, grads, adam);
+                }
+            },
+        )?;
         if let Some(picture) = picture.filter(|_| done.is_some()) {
             let wanted = fill(lesson.pixels, &backdrop);
             self.active.learn(&rays, &values(picture), &values(wanted), &mut self.gallery, seed);
@@ -233,7 +255,7 @@ fn stages_for(teacher: &Subject, student: &AnyField, config: &ConvertConfig) -> 
     let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
     let (taught, learned) = (latent(&**teacher), latent(&**student));
     let fits = |level: Level| match level {
-        Level::Latent => learned.is_some() && learned == taught,
+        Level::Latent => learned.is_some() && taught.is_some(),
         Level::Volume => student.as_volume().is_some(),
         Level::Image => true,
     };
@@ -296,6 +318,9 @@ impl Task for Convert {
         let teacher = teacher::fingerprint(&self.teacher);
         let mut extra = Extra { json: json!({ "teacher": teacher }), ..Extra::default() };
         self.active.save(&mut extra, &self.gallery);
+        if let Some(adaptor) = &self.adaptor {
+            adaptor.save(&mut extra);
+        }
         self.run.save(path, &self.work, extra)
     }
 

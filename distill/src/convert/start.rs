@@ -1,15 +1,13 @@
-//! What a student begins with: where the teacher is empty, its colour network, what needs no training, and seeds.
+//! What a student begins with: where the teacher is empty, its colour network, and what needs no training.
 
 use std::sync::Arc;
 
 use retort_fields::compose::Subject;
-use retort_fields::error::{Error, Result};
-use retort_fields::field::{Field, PointSample, Seed, Volume, tensor, values};
+use retort_fields::error::Result;
+use retort_fields::field::{AskBlock1, Field, PointSample, Source, Volume, tensor, values};
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
-use retort_fields::rng::Rng;
 
-use crate::gallery::Gallery;
 use crate::preset::ConvertConfig;
 
 use super::lesson::in_world;
@@ -50,13 +48,34 @@ pub fn inherit(teacher: &Subject, student: &mut AnyField) -> Result<()> {
 pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
     let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
     let resolution = first.filter_map(|growth| growth.resolution).last();
+    let same = has_same_colours(teacher, student);
     let Some(volume) = student.as_volume_mut() else { return Ok(()) };
     let unbounded = volume.march_spec().unbounded;
-    volume.take_over(&|x, d| said_of_points(teacher, unbounded, x, d), resolution).map(|_| ())
+    let ask = |x: &[f32], d: &[f32]| said_of_points(teacher, unbounded, x, d);
+    let taught = teacher.as_volume().filter(|_| same);
+    let block1 = taught.map(|teacher| {
+        move |x: &[f32]| {
+            let said = teacher.block1(tensor(x.to_vec(), [x.len() / 3, 3], &teacher.device()));
+            (values(said.log_sigma), values(said.latent))
+        }
+    });
+    let block1 = block1.as_ref().map(|block1| block1 as &AskBlock1<'_>);
+    volume.take_over(&Source { ask: &ask, block1, resolution }).map(|_| ())
+}
+
+/// Whether the student's colour network is the teacher's.
+fn has_same_colours(teacher: &Subject, student: &AnyField) -> bool {
+    let colours = |field: &dyn Field| {
+        let net = field.params().into_iter().find(|p| p.name == "colour_net");
+        net.map(|p| values(p.tensor.clone()))
+    };
+    let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
+    let (taught, learned): (&dyn Field, &dyn Field) = (&**teacher, &**student);
+    latent(taught).is_some() && latent(taught) == latent(learned) && colours(taught) == colours(learned)
 }
 
 /// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
-fn said_of_points(teacher: &Subject, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
+pub fn said_of_points(teacher: &Subject, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
     let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
     let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
         rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
@@ -96,39 +115,4 @@ fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
     }
     new = Occupancy::from_bits(resolution, new.bounds(), &bits)?;
     Ok(new)
-}
-
-/// Points on what the teacher shows: a pixel's colour at its depth.
-pub fn seeds_from(teacher: &Subject, gallery: &mut Gallery, count: usize, seed: u64) -> Result<Vec<Seed>> {
-    gallery.fill_some(teacher, gallery.wanted().min(24));
-    let mut rng = Rng::new(seed, "seeds");
-    let mut seeds = Vec::with_capacity(count);
-    for _ in 0..count * 20 {
-        if seeds.len() == count {
-            break;
-        }
-        let (camera, pixels) = gallery.at(rng.below(gallery.len()));
-        let i = rng.below(pixels.len() / 5);
-        let p = &pixels[5 * i..5 * i + 5];
-        if p[3] > 0.5 {
-            let at = glam::Vec2::new(
-                (i % camera.width as usize) as f32 + rng.uniform(),
-                (i / camera.width as usize) as f32 + rng.uniform(),
-            );
-            let ray = camera.ray(at);
-            let depth = p[4] / p[3];
-            let along = if teacher.as_volume().is_some() { depth } else { depth / ray.direction.dot(camera.forward()) };
-            let rgb = [0, 1, 2].map(|c| (p[c] / p[3]).clamp(0.0, 1.0));
-            seeds.push(Seed { position: ray.at(along).to_array(), rgb, scale: 0.0, opacity: 0.5 });
-        }
-    }
-    if seeds.is_empty() {
-        return Err(Error::new("the teacher is nowhere opaque: Gaussians have nothing to start from")
-            .remedy("look at it with `retort render`"));
-    }
-    let positions: Vec<_> = seeds.iter().map(|s| s.position).collect();
-    for (seed, scale) in seeds.iter_mut().zip(crate::neighbours::spacing(&positions)) {
-        seed.scale = scale;
-    }
-    Ok(seeds)
 }

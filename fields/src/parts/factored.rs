@@ -1,6 +1,8 @@
 //! What `vm` and `cp` share: a factorised grid (`TensoRF`, Chen et al. 2022) over a box that can shrink to what views see,
 //! a linear basis from its products to the latent, and the colour network of every volume.
 
+mod start;
+
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, activation};
@@ -9,7 +11,7 @@ use retort_shaders::Aabb;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Param, ParamMut, Reshape, Scene, tensor, values};
+use crate::field::{Param, ParamMut, Reshape, Scene, Source, tensor, values};
 use crate::ops;
 use crate::ops::factors::penalty::{Measure, penalty};
 use crate::ops::factors::reshape::{cropped, resampled};
@@ -292,6 +294,9 @@ macro_rules! factored_field {
             Factored<$planes>,
             fn reshape(&mut self, change: &Reshape<'_>) -> Result<bool> {
                 self.change_shape(change)
+            }
+            fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
+                self.taken_over(source)
             }
             fn penalty(&self, name: &str, _rng: &mut Rng) -> Option<Tensor<1>> {
                 self.named_penalty(name)

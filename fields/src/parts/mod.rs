@@ -5,6 +5,7 @@ pub mod core;
 pub mod factored;
 pub mod fast_math;
 pub mod frequency;
+pub mod looks;
 pub mod network;
 pub mod occupancy;
 pub mod packed;

@@ -18,7 +18,7 @@ use crate::rng::Rng;
 /// Renders rays with everything on the gradient graph: premultiplied colour, alpha and depth, `[rays, 5]`. `origins` and
 /// `directions` are `[rays, 3]`, `jitter` `[rays]` shifts each ray's samples by a fraction of a step.
 pub fn render_rays(volume: &dyn Volume, origins: &[f32], directions: &[f32], jitter: &[f32], stop: f32) -> Tensor<2> {
-    render_samples(volume, &found(volume, origins, directions, jitter), stop)
+    render_samples(volume, found(volume, origins, directions, jitter), stop)
 }
 
 /// The samples of rays, on the field's device.

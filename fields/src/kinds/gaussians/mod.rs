@@ -10,6 +10,7 @@ mod mixture;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
+use glam::Quat;
 use retort_shaders::Camera;
 use serde::{Deserialize, Serialize};
 
@@ -114,11 +115,9 @@ impl Gaussians {
         let centre = scene.bounds.centre();
         let spacing = (reach.x * reach.y * reach.z * 8.0 / n as f32).cbrt();
         let seeds: Vec<Seed> = (0..n)
-            .map(|_| Seed {
-                position: [0, 1, 2].map(|a| centre[a] + reach[a] * rng.range(-1.0, 1.0)),
-                rgb: [rng.uniform(), rng.uniform(), rng.uniform()],
-                scale: 0.5 * spacing,
-                opacity: 0.1,
+            .map(|_| {
+                let position = [0, 1, 2].map(|a| centre[a] + reach[a] * rng.range(-1.0, 1.0));
+                Seed::round(position, [rng.uniform(), rng.uniform(), rng.uniform()], 0.5 * spacing, 0.1)
             })
             .collect();
         Ok(planted(&seeds, config.rest_width(), device))
@@ -214,7 +213,7 @@ impl Gaussians {
     }
 }
 
-/// Parameters of round Gaussians at these points.
+/// Parameters of Gaussians at these points.
 fn planted(seeds: &[Seed], rest: usize, device: &Device) -> Vec<Tensor<2>> {
     let n = seeds.len();
     let flat = |pick: fn(&Seed) -> [f32; 3]| tensor(seeds.iter().flat_map(pick).collect(), [n, 3], device);
@@ -222,12 +221,24 @@ fn planted(seeds: &[Seed], rest: usize, device: &Device) -> Vec<Tensor<2>> {
     let raw_opacity = seeds.iter().map(|s| logit(s.opacity.clamp(1e-4, 1.0 - 1e-4))).collect();
     vec![
         flat(|s| s.position),
-        flat(|s| [s.scale.max(1e-6).ln(); 3]),
-        tensor([1.0, 0.0, 0.0, 0.0].repeat(n), [n, 4], device),
+        flat(|s| [1.0, 1.0, s.flatness].map(|part| (part * s.scale).max(1e-6).ln())),
+        tensor(seeds.iter().flat_map(turned).collect(), [n, 4], device),
         tensor(raw_opacity, [n, 1], device),
         flat(|s| s.rgb.map(|c| (c - 0.5) / SH_C0)),
-        Tensor::zeros([n, rest], device),
+        tensor(seeds.iter().flat_map(|s| harmonics(s, rest)).collect(), [n, rest], device),
     ]
+}
+
+/// The rotation that takes the third axis to the seed's normal: w, x, y, z.
+fn turned(seed: &Seed) -> [f32; 4] {
+    let normal = glam::Vec3::from(seed.normal);
+    let q = if normal == glam::Vec3::ZERO { Quat::IDENTITY } else { Quat::from_rotation_arc(glam::Vec3::Z, normal) };
+    [q.w, q.x, q.y, q.z]
+}
+
+/// As many of the seed's harmonics as there is room for, coefficient-major.
+fn harmonics(seed: &Seed, rest: usize) -> impl Iterator<Item = f32> {
+    seed.harmonics.into_iter().flatten().chain(std::iter::repeat(0.0)).take(rest)
 }
 
 /// What has been seen of the Gaussians, as bytes: three runs of `n` words.

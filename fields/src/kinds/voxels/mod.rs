@@ -21,7 +21,7 @@ use retort_shaders::Camera;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Ask, Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Volume, tensor};
+use crate::field::{Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Source, Volume, tensor};
 use crate::ops;
 use crate::ops::march::spec::MarchSpec;
 use crate::ops::voxels::colour::COEFFICIENTS;
@@ -277,8 +277,8 @@ impl Volume for Voxels {
         self.reshaped(change)
     }
 
-    fn take_over(&mut self, ask: &Ask<'_>, resolution: Option<u32>) -> Result<bool> {
-        self.taken_over(ask, resolution)
+    fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
+        self.taken_over(source)
     }
 
     fn penalty(&self, name: &str, rng: &mut Rng) -> Option<Tensor<1>> {

@@ -3,6 +3,7 @@
 
 pub mod cpu;
 mod face;
+pub mod fit;
 mod gpu;
 pub mod penalty;
 pub mod reference;
