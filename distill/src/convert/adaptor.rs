@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_linear_map_is_found_where_there_is_one() {
-        assert!(Adaptor::between(&field("8"), &field("8"), 1).is_none(), "none is needed");
+        assert!(Adaptor::between(&*field("8"), &*field("8"), 1).is_none(), "none is needed");
         let mut rng = Rng::new(2, "latents");
         let mut draw = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<_>>();
         let device = Device::flex().autodiff();
@@ -121,7 +121,7 @@ mod tests {
         let shuffled = tensor(draw(400 * 15), [400, 15], &device);
         let spec = AdamSpec { beta1: 0.9, beta2: 0.99, eps: 1e-15, weight_decay: 0.0, skip_zero_grad: false };
         let learn = |target: Tensor<2>| {
-            let mut adaptor = Adaptor::between(&field("15"), &field("8"), 1).expect("widths differ");
+            let mut adaptor = Adaptor::between(&*field("15"), &*field("8"), 1).expect("widths differ");
             let losses = (0..1500).map(|_| {
                 let map = adaptor.on_graph();
                 let d = Adaptor::apply(&map, from.clone()) - target.clone();

@@ -66,6 +66,7 @@ impl Convert {
     /// # Errors
     /// When the teacher shows nothing, no stage is left for the pair, or a value of the preset is out of its range.
     pub fn new(teacher: impl Into<Subject>, preset: &Preset, options: &RunOptions, device: &Device) -> Result<Self> {
+        let begun = Instant::now();
         let teacher = teacher.into();
         let config = preset.convert.clone();
         let mut student = preset.field.init(teacher.scene(), options.seed, device)?;
