@@ -123,7 +123,7 @@ impl Active {
     ///
     /// # Errors
     /// When something is missing or does not fit.
-    pub fn restore(&mut self, extra: Extra, gallery: &mut Gallery, scene: &Scene) -> Result<()> {
+    pub fn restore(&mut self, extra: &Extra, gallery: &mut Gallery, scene: &Scene) -> Result<()> {
         let damaged = || Error::new("the checkpoint lacks what active learning knew").remedy("start without --resume");
         if let Some(hard) = &mut self.views {
             let mut saved = extra.json.get("hard_views").cloned().ok_or_else(damaged)?;

@@ -62,8 +62,18 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
             ("train.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
             ("convert.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
         ],
-        Kind::Vm => &[("field.resolution", "[12, 12, 12]"), ("field.sigma_rank", "4"), ("field.app_rank", "6")],
-        Kind::Cp => &[("field.resolution", "[16, 16, 16]"), ("field.sigma_rank", "12"), ("field.app_rank", "16")],
+        Kind::Vm => &[
+            ("field.resolution", "[12, 12, 12]"),
+            ("field.sigma_rank", "4"),
+            ("field.app_rank", "6"),
+            ("convert.growth", "[{ at = 0.0, resolution = 14 }]"),
+        ],
+        Kind::Cp => &[
+            ("field.resolution", "[16, 16, 16]"),
+            ("field.sigma_rank", "12"),
+            ("field.app_rank", "16"),
+            ("convert.growth", "[{ at = 0.0, resolution = 20 }]"),
+        ],
         Kind::Gaussians => &[
             ("field.sh_degree", "1"),
             ("field.initial", "300"),

@@ -338,7 +338,7 @@ fn a_conversion_of_a_scene_is_resumed() {
         Subject::of(vec![hash.clone().into(), with(&voxels, TURNED, &[ball])]).expect("two objects")
     };
     let preset = tiny_preset(Kind::Mlp, &[("convert.steps", "4000")]);
-    let begin = || Convert::new(&scene(0.2), &preset, &RunOptions::default(), &cpu()).expect("a scene");
+    let begin = || Convert::new(scene(0.2), &preset, &RunOptions::default(), &cpu()).expect("a scene");
     let mut straight = begin();
     advance(&mut straight, 8);
     let mut broken = begin();

@@ -167,7 +167,7 @@ fn voxels_take_over_what_they_can() {
 fn factors_take_over_what_they_can() {
     for to in [Kind::Vm, Kind::Cp] {
         for &from in Kind::ALL.iter().filter(|kind| **kind != to) {
-            let preset = tiny_preset(to, &[]);
+            let preset = tiny_preset(to, &[("convert.growth", "[{ at = 0.0, resolution = 32 }]")]);
             let student = begin(teacher(from), &preset).expect("a pair that fits").current();
             let fresh = preset.field.init(teacher(from).scene(), 0, &cpu()).expect("a sound preset");
             let (taken, drawn) = (psnr_between(teacher(from), &student), psnr_between(teacher(from), &fresh));

@@ -124,7 +124,7 @@ impl Convert {
         if let Some(adaptor) = &mut convert.adaptor {
             adaptor.restore(&extra).map_err(|e| e.file(path))?;
         }
-        convert.active.restore(extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
+        convert.active.restore(&extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
         Ok(convert)
     }
 

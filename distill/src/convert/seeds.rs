@@ -176,19 +176,15 @@ impl Picture<'_> {
         let middle = |(x, y): (usize, usize)| Vec2::new(x as f32 + 0.5, y as f32 + 0.5);
         let p = self.pixel(x, y);
         let footprint = p[4] / p[3] / self.camera.focal.x;
-        let mut across = [Vec3::ZERO; 2];
-        for axis in 0..2 {
+        let across = |axis: usize| {
             let ends = self.beside(x, y, axis)?;
             if ends.iter().any(|&(x, y)| self.pixel(x, y)[3] < 0.8) {
                 return None;
             }
             let [a, b] = ends.map(|end| self.place(end.0, end.1, middle(end)).0);
-            across[axis] = b - a;
-            if across[axis].length() > 12.0 * footprint {
-                return None;
-            }
-        }
-        across[0].cross(across[1]).try_normalize()
+            Some(b - a).filter(|step| step.length() <= 12.0 * footprint)
+        };
+        across(0)?.cross(across(1)?).try_normalize()
     }
 
     /// How much the picture changes around a pixel: the mean difference of colour between its neighbours.

@@ -144,7 +144,7 @@ impl Rows {
             }
             let a = repainted(&a, paint, (!still).then_some(&harmonics));
             self.parts[4].extend(a[0].to_array());
-            self.parts[5].extend(a[1..].iter().flat_map(|c| c.to_array()).take(rest));
+            self.parts[5].extend(a[1..].iter().flat_map(Vec3::to_array).take(rest));
         }
     }
 

@@ -353,17 +353,16 @@ mod tests {
         .expect("a hash field");
         let sound = Object::from(config.init(&scene, 1, &device).expect("sound"));
         assert!(sound.check().is_ok() && sound.is_plain());
-        let with = |transform: Similarity| Object { transform, ..sound.clone() };
         let one = Similarity::default();
-        for (object, word) in [
-            (with(Similarity { scale: 0.0, ..one }), "scale"),
-            (with(Similarity { scale: f32::NAN, ..one }), "scale"),
-            (with(Similarity { scale: -1.0, ..one }), "scale"),
-            (with(Similarity { translation: Vec3::splat(1e9), ..one }), "move"),
-            (with(Similarity { translation: Vec3::new(0.0, f32::NAN, 0.0), ..one }), "move"),
-            (with(Similarity { rotation: Quat::from_xyzw(f32::NAN, 0.0, 0.0, 1.0), ..one }), "rotate"),
+        for (transform, word) in [
+            (Similarity { scale: 0.0, ..one }, "scale"),
+            (Similarity { scale: f32::NAN, ..one }, "scale"),
+            (Similarity { scale: -1.0, ..one }, "scale"),
+            (Similarity { translation: Vec3::splat(1e9), ..one }, "move"),
+            (Similarity { translation: Vec3::new(0.0, f32::NAN, 0.0), ..one }, "move"),
+            (Similarity { rotation: Quat::from_xyzw(f32::NAN, 0.0, 0.0, 1.0), ..one }, "rotate"),
         ] {
-            let error = object.check().expect_err(word);
+            let error = Object { transform, ..sound.clone() }.check().expect_err(word);
             assert!(error.what.contains(word) && !error.remedy.is_empty(), "{error}");
         }
     }
