@@ -256,7 +256,7 @@ fn small(kind: &str) -> &'static str {
         }
         "voxels" => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \
-             --set field.resolution=16 --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
+             --set field.resolution=16 --set convert.growth=[] --set field.volume.occupancy_resolution=16 --set field.volume.samples_per_diagonal=64"
         }
         "vm" | "cp" => {
             "--set train.rays=64 --set convert.rays=64 --set convert.view_size=24 --set convert.views=2 \

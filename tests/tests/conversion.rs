@@ -394,7 +394,8 @@ fn active_learning_goes_on_bit_for_bit() {
     let path = folder.path().join("run.checkpoint");
     for (from, to) in [(Kind::Hash, Kind::Mlp), (Kind::Gaussians, Kind::Hash), (Kind::Hash, Kind::Gaussians)] {
         let run = |active: bool, steps: usize| {
-            let preset = tiny_preset(to, &[QUICK, if active { ACTIVE } else { &ACTIVE[..1] }].concat());
+            let none = [ACTIVE[0], ("convert.active", "{}")];
+            let preset = tiny_preset(to, &[QUICK, if active { ACTIVE } else { &none }].concat());
             let mut task = begin(teacher(from), &preset).expect("a pair that fits");
             let losses = losses(&advance(&mut task, steps));
             (task, losses, preset)
