@@ -25,7 +25,7 @@ use crate::schedule::Schedule;
 const KEEP_EVERY: u32 = 100;
 /// Returns after which a run is given up.
 const MAX_RETURNS: u32 = 5;
-/// Batches of rays by which it is found where light reaches something, and their size.
+/// The most batches of rays by which it is found where light reaches something.
 const REACH_BATCHES: u64 = 64;
 /// Rays in such a batch.
 pub const REACH_RAYS: usize = 4096;
@@ -256,17 +256,19 @@ impl Run {
     }
 
     /// Changes the field's shape where the preset says so. `rays` gives the `i`-th batch of [`REACH_RAYS`] rays
-    /// (origins and unit directions, `[n, 3]`) of those by which it is found where light reaches something.
+    /// (origins and unit directions, `[n, 3]`) of those by which it is found where light reaches something; there are
+    /// about as many as `pixels`, the pixels of all pictures, up to a quarter of a million.
     ///
     /// # Errors
     /// When the asked shape is out of the kind's range.
-    pub fn grow(&mut self, mut rays: impl FnMut(u64) -> (Vec<f32>, Vec<f32>)) -> Result<()> {
+    pub fn grow(&mut self, pixels: usize, mut rays: impl FnMut(u64) -> (Vec<f32>, Vec<f32>)) -> Result<()> {
+        let batches = (pixels.div_ceil(REACH_RAYS) as u64).clamp(1, REACH_BATCHES);
         while let Some(growth) = self.growth.get(self.grown).filter(|next| next.at <= self.share()).cloned() {
             self.grown += 1;
             let field = self.current();
             let Some(volume) = field.as_volume() else { return Ok(()) };
             let keep = growth.prune.map(|least| {
-                let mut keep = reached(volume, (0..REACH_BATCHES).map(&mut rays), least);
+                let mut keep = reached(volume, (0..batches).map(&mut rays), least);
                 keep.dilate();
                 keep
             });

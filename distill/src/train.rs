@@ -114,7 +114,8 @@ impl Train {
 
     fn volume_step(&mut self) -> Result<Option<f32>> {
         let (photos, seed) = (self.data.split(Split::Train), self.run.seed());
-        self.run.grow(|i| {
+        let pixels = photos.iter().map(|p| p.camera.width as usize * p.camera.height as usize).sum();
+        self.run.grow(pixels, |i| {
             let batch = draw_rays(&photos, REACH_RAYS, seed ^ 0x9A0E, i);
             (batch.origins, batch.directions)
         })?;

@@ -143,7 +143,8 @@ impl Convert {
     fn volume_step(&mut self) -> Result<Option<f32>> {
         let (gallery, scene) = (&mut self.gallery, self.teacher.scene());
         // Steps that no batch has: the rays are others than those that were learned from.
-        self.run.grow(|i| {
+        let pixels = self.config.views * (self.config.view_size as usize).pow(2);
+        self.run.grow(pixels, |i| {
             let rays = gallery.rays(scene, REACH_RAYS, u64::MAX - i);
             (rays.origins, rays.directions)
         })?;
