@@ -25,7 +25,7 @@ pub fn svg(table: &Table, kinds: &[Kind]) -> String {
     );
     for (i, kind) in kinds.iter().enumerate() {
         let alone =
-            table.scratch_of(*kind).map(|s| format!("{:.1} dB, {:.0} s", s.psnr, s.seconds)).unwrap_or_default();
+            table.scratch_of(*kind).map(|s| format!("{:.1} dB, {:.0} s", s.psnr, s.took.seconds)).unwrap_or_default();
         let (x, y) = (LEFT + CELL[0] * i + CELL[0] / 2, TOP + CELL[1] * i + CELL[1] / 2);
         text(&mut out, [x, TOP - 28], 15, &format!("to {kind}"));
         text(&mut out, [x, TOP - 10], 11, &alone);
@@ -55,7 +55,7 @@ fn cell(out: &mut String, table: &Table, teacher: Kind, student: Kind, [x, y]: [
     let below = loss.map(|loss| format!(" ({loss:+.1})")).unwrap_or_default();
     text(out, [x + CELL[0] / 2, y + 28], 15, &format!("{:.1}{below}", pair.psnr));
     let ratio = pair.ratio(table).map(|(r, least)| format!(", {}×{r:.1}", if least { ">" } else { "" }));
-    text(out, [x + CELL[0] / 2, y + 48], 12, &format!("{:.0} s{}", pair.seconds, ratio.unwrap_or_default()));
+    text(out, [x + CELL[0] / 2, y + 48], 12, &format!("{:.0} s{}", pair.took.seconds, ratio.unwrap_or_default()));
 }
 
 fn text(out: &mut String, [x, y]: [usize; 2], size: usize, words: &str) {
@@ -75,27 +75,28 @@ fn colour(loss: f32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use retort_distill::pairs::{Pair, Scratch};
+    use retort_distill::pairs::{Pair, Point, Scratch, Took};
 
     use super::*;
 
     #[test]
     fn a_cell_says_what_was_measured_and_others_stay_white() {
         let kinds = [Kind::ALL[0], Kind::ALL[1]];
+        let took = |seconds| Took { seconds, cpu: None };
         let scratch = |kind: Kind, psnr| Scratch {
             kind: kind.name().into(),
             psnr,
-            seconds: 80.0,
+            took: took(80.0),
             steps: 1,
             bytes: 1,
-            curve: vec![[80.0, psnr]],
+            curve: vec![Point { took: took(80.0), psnr }],
         };
         let pair = Pair {
             teacher: kinds[0].name().into(),
             student: kinds[1].name().into(),
             psnr: 29.0,
             psnr_teacher: 30.0,
-            seconds: 8.0,
+            took: took(8.0),
             steps: 1,
             bytes: 1,
             curve: Vec::new(),

@@ -1,16 +1,85 @@
 //! The table of all conversions: what each student reaches, how long it takes, and how long photos would have taken.
 //!
-//! Time is that of the work alone: the clock stands while something is measured. A student's time from photos is read
-//! off the curve of a training from scratch, between two measurements in a straight line.
+//! Time is that of the work alone: the clocks stand while something is measured. There are two: seconds on the wall,
+//! and seconds of processors, which other jobs on the machine do not lengthen. How many times longer photos take is
+//! said by the second where there is one. A student's time from photos is read off the curve of a training from scratch,
+//! between two measurements in a straight line.
 
-use std::ops::ControlFlow;
+use std::ops::{AddAssign, ControlFlow};
 use std::time::Instant;
 
+use retort_fields::device::is_cpu;
 use retort_fields::error::Result;
 use retort_fields::registry::{AnyField, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::task::{Progress, Task};
+
+/// What work took so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Took {
+    /// On the wall.
+    pub seconds: f32,
+    /// Of all processors together; `None` where the system does not tell, or a GPU does the work.
+    pub cpu: Option<f32>,
+}
+
+impl Took {
+    /// What counts when two times are compared.
+    fn counts(self) -> f32 {
+        self.cpu.unwrap_or(self.seconds)
+    }
+}
+
+impl AddAssign for Took {
+    fn add_assign(&mut self, more: Self) {
+        self.seconds += more.seconds;
+        self.cpu = self.cpu.zip(more.cpu).map(|(a, b)| a + b);
+    }
+}
+
+/// The two clocks, running.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    begun: Instant,
+    cpu: Option<f32>,
+}
+
+impl Clock {
+    /// Starts; `host` says whether the processors do the work.
+    pub fn start(host: bool) -> Self {
+        Self { begun: Instant::now(), cpu: if host { processor_seconds() } else { None } }
+    }
+
+    /// What went by since.
+    pub fn took(&self) -> Took {
+        let cpu = self.cpu.and_then(|begun| processor_seconds().map(|now| now - begun));
+        Took { seconds: self.begun.elapsed().as_secs_f32(), cpu }
+    }
+}
+
+/// Processor time of this process, user and system, in hundredths of a second: Linux tells it in a file.
+fn processor_seconds() -> Option<f32> {
+    /// Ticks a second of every Linux that one meets.
+    const TICKS: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second entry is the program's name in parentheses, which may itself hold blanks and parentheses.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut entries = rest.split_ascii_whitespace().skip(11);
+    let mut ticks = || entries.next()?.parse::<f64>().ok();
+    Some(((ticks()? + ticks()?) / TICKS) as f32)
+}
+
+/// A measurement on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// What the work took until then.
+    pub took: Took,
+    /// PSNR on test photos, dB.
+    pub psnr: f32,
+}
 
 /// A field trained from photos, and on the way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,14 +89,14 @@ pub struct Scratch {
     pub kind: String,
     /// PSNR on test photos, dB.
     pub psnr: f32,
-    /// How long it took, seconds.
-    pub seconds: f32,
+    /// How long it took.
+    pub took: Took,
     /// Steps.
     pub steps: u32,
     /// Size of its file.
     pub bytes: u64,
-    /// Seconds and PSNR on the way, in rising order of seconds.
-    pub curve: Vec<[f32; 2]>,
+    /// The way there, in rising order of time.
+    pub curve: Vec<Point>,
 }
 
 /// A student taught by a field.
@@ -42,14 +111,14 @@ pub struct Pair {
     pub psnr: f32,
     /// PSNR against the teacher, dB.
     pub psnr_teacher: f32,
-    /// How long it took, seconds.
-    pub seconds: f32,
+    /// How long it took.
+    pub took: Took,
     /// Steps.
     pub steps: u32,
     /// Size of its file.
     pub bytes: u64,
-    /// Seconds and PSNR on the way, in rising order of seconds; the first is before any step.
-    pub curve: Vec<[f32; 2]>,
+    /// The way there, in rising order of time; the first is before any step.
+    pub curve: Vec<Point>,
 }
 
 /// Everything measured so far, and on what.
@@ -67,7 +136,7 @@ pub struct Table {
 /// How long photos take to what a student reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FromPhotos {
-    /// Seconds.
+    /// Seconds, of processors where they are known.
     Takes(f32),
     /// The whole training, these seconds, did not reach it.
     MoreThan(f32),
@@ -88,14 +157,15 @@ impl Table {
 impl Scratch {
     /// How long this training took to reach `psnr`.
     pub fn time_to(&self, psnr: f32) -> FromPhotos {
-        time_to(&self.curve, psnr).map_or(FromPhotos::MoreThan(self.seconds), FromPhotos::Takes)
+        time_to(&self.curve, psnr).map_or(FromPhotos::MoreThan(self.took.counts()), FromPhotos::Takes)
     }
 }
 
 /// When a curve first reached `psnr`, if it did.
-fn time_to(curve: &[[f32; 2]], psnr: f32) -> Option<f32> {
+fn time_to(curve: &[Point], psnr: f32) -> Option<f32> {
     let mut before = [0.0, f32::NEG_INFINITY];
-    for &[seconds, reached] in curve {
+    for &Point { took, psnr: reached } in curve {
+        let seconds = took.counts();
         if reached >= psnr {
             let part = if before[1].is_finite() { (psnr - before[1]) / (reached - before[1]) } else { 1.0 };
             return Some(before[0] + (seconds - before[0]) * part.clamp(0.0, 1.0));
@@ -118,7 +188,7 @@ impl Pair {
 
     /// How many times longer photos take, and whether that is only a lower bound.
     pub fn ratio(&self, table: &Table) -> Option<(f32, bool)> {
-        self.ratio_at(table, self.psnr, self.seconds)
+        self.ratio_at(table, self.psnr, self.took.counts())
     }
 
     /// The same where the student was within half a decibel of its end: most of what it learns, it learns early.
@@ -142,12 +212,12 @@ impl Pair {
 pub struct Timed {
     /// What came out.
     pub field: AnyField,
-    /// Seconds of the work alone.
-    pub seconds: f32,
+    /// What the work alone took.
+    pub took: Took,
     /// Steps.
     pub steps: u32,
-    /// Seconds and measurements on the way, in rising order of seconds; the last is of the result.
-    pub curve: Vec<[f32; 2]>,
+    /// Measurements on the way, in rising order of time; the last is of the result.
+    pub curve: Vec<Point>,
 }
 
 /// Runs `task` to its end and measures it `times` on the way, the last time at the end, with the clock stopped. `tell`
@@ -161,11 +231,13 @@ pub fn timed<E: From<retort_fields::error::Error>>(
     mut measure: impl FnMut(&AnyField) -> Result<f32, E>,
     mut tell: impl FnMut(&Progress) -> bool,
 ) -> Result<Option<Timed>, E> {
-    let (mut seconds, mut curve, mut measured) = (0.0_f32, Vec::new(), 0);
+    let host = is_cpu(&task.current().device());
+    let none = Took { seconds: 0.0, cpu: Clock::start(host).cpu.map(|_| 0.0) };
+    let (mut took, mut curve, mut measured) = (none, Vec::new(), 0);
     loop {
-        let started = Instant::now();
+        let clock = Clock::start(host);
         let done = task.step()?;
-        seconds += started.elapsed().as_secs_f32();
+        took += clock.took();
         match done {
             ControlFlow::Continue(progress) => {
                 if !tell(&progress) {
@@ -175,13 +247,13 @@ pub fn timed<E: From<retort_fields::error::Error>>(
                 let share = 0.1 + 0.9 * measured as f32 / times.saturating_sub(1).max(1) as f32;
                 if measured + 1 < times && progress.step as f32 >= share * progress.of as f32 {
                     measured += 1;
-                    curve.push([seconds, measure(&task.current())?]);
+                    curve.push(Point { took, psnr: measure(&task.current())? });
                 }
             }
             ControlFlow::Break(outcome) => {
                 let field = task.current();
-                curve.push([seconds, measure(&field)?]);
-                return Ok(Some(Timed { field, seconds, steps: outcome.steps, curve }));
+                curve.push(Point { took, psnr: measure(&field)? });
+                return Ok(Some(Timed { field, took, steps: outcome.steps, curve }));
             }
         }
     }
@@ -195,8 +267,35 @@ mod tests {
     use crate::task::Outcome;
     use crate::task::fixture::{number_of, tiny_field};
 
+    fn wall(seconds: f32) -> Took {
+        Took { seconds, cpu: None }
+    }
+
+    fn points(curve: &[[f32; 2]]) -> Vec<Point> {
+        curve.iter().map(|&[seconds, psnr]| Point { took: wall(seconds), psnr }).collect()
+    }
+
     fn scratch(curve: &[[f32; 2]]) -> Scratch {
-        Scratch { kind: "mlp".into(), psnr: 30.0, seconds: 100.0, steps: 10, bytes: 1, curve: curve.to_vec() }
+        Scratch { kind: "mlp".into(), psnr: 30.0, took: wall(100.0), steps: 10, bytes: 1, curve: points(curve) }
+    }
+
+    #[test]
+    fn other_jobs_do_not_lengthen_the_time_that_counts() {
+        let busy = Took { seconds: 90.0, cpu: Some(20.0) };
+        let mut slow = scratch(&[[1.0, 10.0], [2.0, 29.0]]);
+        slow.curve[1].took = busy;
+        assert_eq!(slow.time_to(29.0), FromPhotos::Takes(20.0), "and not the 90 seconds on the wall");
+        let clock = Clock::start(true);
+        let mut sum = 0.0_f64;
+        while clock.begun.elapsed().as_millis() < 60 {
+            sum += f64::from(clock.begun.elapsed().subsec_nanos()).sqrt();
+        }
+        let took = clock.took();
+        assert!(sum > 0.0 && took.seconds >= 0.06);
+        if cfg!(target_os = "linux") {
+            assert!(took.cpu.is_some_and(|cpu| cpu >= 0.01), "{took:?}");
+        }
+        assert_eq!(Clock::start(false).took().cpu, None, "a GPU's work is not the processors'");
     }
 
     #[test]
@@ -216,16 +315,16 @@ mod tests {
             student: "mlp".into(),
             psnr: 29.0,
             psnr_teacher: 33.0,
-            seconds: 5.0,
+            took: wall(5.0),
             steps: 1,
             bytes: 1,
-            curve: vec![[1.0, 20.0], [2.0, 28.5], [5.0, 29.0]],
+            curve: points(&[[1.0, 20.0], [2.0, 28.5], [5.0, 29.0]]),
         };
         let mut table = Table { scratch: vec![scratch(&[[50.0, 29.0]])], ..Table::default() };
         assert_eq!((pair.loss(&table), pair.ratio(&table)), (None, Some((10.0, false))));
         table.scratch.push(Scratch { kind: "hash".into(), psnr: 29.5, ..scratch(&[]) });
         assert_eq!(pair.loss(&table), Some(0.5));
-        table.scratch[0].curve = vec![[10.0, 20.0], [40.0, 28.5], [50.0, 29.0]];
+        table.scratch[0].curve = points(&[[10.0, 20.0], [40.0, 28.5], [50.0, 29.0]]);
         assert_eq!(pair.early_ratio(&table), Some((20.0, false)), "half a decibel below the end: 40 s and 2 s");
         table.scratch[0].curve.clear();
         assert_eq!(pair.ratio(&table), Some((20.0, true)));
@@ -257,9 +356,9 @@ mod tests {
     fn work_is_measured_on_the_way_and_at_its_end() {
         let measure = |field: &AnyField| Ok::<_, retort_fields::error::Error>(number_of(field) as f32);
         let timed_one = timed(&mut Count(0), 4, measure, |_| true).unwrap().expect("it was let go on");
-        let reached: Vec<f32> = timed_one.curve.iter().map(|p| p[1]).collect();
+        let reached: Vec<f32> = timed_one.curve.iter().map(|p| p.psnr).collect();
         assert_eq!((reached, timed_one.steps), (vec![2.0, 8.0, 14.0, 20.0], 20));
-        assert!(timed_one.curve.windows(2).all(|w| w[0][0] <= w[1][0]));
+        assert!(timed_one.curve.windows(2).all(|w| w[0].took.seconds <= w[1].took.seconds));
         assert!(timed(&mut Count(0), 4, measure, |p| p.step < 3).unwrap().is_none(), "it was stopped");
     }
 }

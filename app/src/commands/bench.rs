@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use retort_distill::convert::Convert;
 use retort_distill::evaluate::evaluate;
-use retort_distill::pairs::{Pair, Scratch, Table, Timed, timed};
+use retort_distill::pairs::{Clock, Pair, Point, Scratch, Table, Timed, Took, timed};
 use retort_distill::preset::Preset;
 use retort_distill::task::{Progress, Task};
 use retort_distill::train::Train;
 use retort_fields::data::{Dataset, Photo, Split};
-use retort_fields::device::{self, Device};
+use retort_fields::device::{self, Device, is_cpu};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::RenderOptions;
 use retort_fields::files::{self, Provenance, write_atomically};
@@ -186,7 +186,7 @@ impl Bench<'_> {
             made_by: made_by(),
             from,
             steps: done.steps,
-            seconds: done.seconds,
+            seconds: done.took.seconds,
             seed: self.common.seed,
             preset: preset.name,
             background: measure::background_of(&self.data),
@@ -199,31 +199,34 @@ impl Bench<'_> {
         let mut task = Train::new(Arc::clone(&self.data), &preset, &options(self.common), &self.device)?;
         let done = self.run(&mut task, CURVE, &format!("photos -> {kind}"), report)?;
         let bytes = self.save(&done, kind.name(), format!("trained from {}", output::stem(&self.args.data)), preset)?;
-        let psnr = done.curve.last().map_or(f32::NAN, |p| p[1]);
-        let (seconds, steps) = (done.seconds, done.steps);
-        Ok(Scratch { kind: kind.name().into(), psnr, seconds, steps, bytes, curve: done.curve })
+        let psnr = done.curve.last().map_or(f32::NAN, |p| p.psnr);
+        Ok(Scratch { kind: kind.name().into(), psnr, took: done.took, steps: done.steps, bytes, curve: done.curve })
     }
 
     fn pair(&self, teacher: Kind, student: Kind, report: &mut Report) -> Result<Pair, Stop> {
         let preset = self.preset(student)?;
         let (taught_by, _) = files::load(&self.field_path(teacher.name()), &self.device)?;
         let name = format!("{teacher}-to-{student}");
-        let begun = std::time::Instant::now();
+        let clock = Clock::start(is_cpu(&self.device));
         let mut task = Convert::new(&taught_by, &preset, &options(self.common), &self.device)?;
-        let start = begun.elapsed().as_secs_f32();
-        let begins = [start, self.psnr(&task.current())?];
+        let start = clock.took();
+        let begins = Point { took: start, psnr: self.psnr(&task.current())? };
         let done = self.run(&mut task, PAIR_CURVE, &format!("{teacher} -> {student}"), report)?;
         // The student's start is made of the teacher, so it belongs to the conversion.
-        let later = done.curve.iter().map(|[seconds, psnr]| [start + seconds, *psnr]);
+        let whole = |mut took: Took| {
+            took += start;
+            took
+        };
+        let later = done.curve.iter().map(|p| Point { took: whole(p.took), ..*p });
         let curve: Vec<_> = std::iter::once(begins).chain(later).collect();
         let bytes = self.save(&done, &name, format!("converted from {teacher}"), preset)?;
         Ok(Pair {
             teacher: teacher.name().into(),
             student: student.name().into(),
-            psnr: done.curve.last().map_or(f32::NAN, |p| p[1]),
+            psnr: done.curve.last().map_or(f32::NAN, |p| p.psnr),
             psnr_teacher: self.likeness(&done.field, &taught_by)?,
             curve,
-            seconds: start + done.seconds,
+            took: whole(done.took),
             steps: done.steps,
             bytes,
         })
@@ -235,7 +238,7 @@ fn done(out: &Path, table: &Table, kinds: &[Kind]) -> Done {
     let kinds = rows.map(|(kind, s)| KindDone {
         kind: kind.name(),
         done: Done {
-            seconds: Some(s.seconds),
+            seconds: Some(s.took.seconds),
             steps: Some(s.steps),
             bytes: Some(s.bytes),
             psnr: Some(s.psnr),
@@ -253,7 +256,7 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
     )];
     for kind in kinds {
         let Some(s) = table.scratch_of(*kind) else { continue };
-        let (took, bytes) = (clock(f64::from(s.seconds)), size(s.bytes));
+        let (took, bytes) = (clock(f64::from(s.took.seconds)), size(s.bytes));
         lines.push(format!(
             "{:<22} {:>8} {:>8.2} {:>9} {:>8} {took:>8} {bytes:>9}",
             format!("photos -> {kind}"),
@@ -271,8 +274,8 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
                 ratio.map_or_else(String::new, |(r, least)| format!("{}x{r:.1}", if least { ">" } else { "" }))
             };
             let (ratio, early) = (times(p.ratio(table)), times(p.early_ratio(table)));
-            let start = p.curve.first().map_or(f32::NAN, |point| point[1]);
-            let (took, bytes) = (clock(f64::from(p.seconds)), size(p.bytes));
+            let start = p.curve.first().map_or(f32::NAN, |point| point.psnr);
+            let (took, bytes) = (clock(f64::from(p.took.seconds)), size(p.bytes));
             let name = format!("{teacher} -> {student}");
             lines.push(format!(
                 "{name:<22} {start:>8.2} {:>8.2} {:>9.2} {loss:>8} {took:>8} {bytes:>9} {ratio:>8} {early:>8}",
@@ -281,7 +284,10 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
         }
     }
     lines.push("PSNR on test photos before any step and at the end, against the teacher, below the lower of teacher and photos;".into());
-    lines.push("photos: times longer from them to the same PSNR; early: the same half a dB before the end".into());
+    lines.push(
+        "photos: times longer from them to the same PSNR, by processor time; early: the same half a dB before the end"
+            .into(),
+    );
     lines.push(format!("{}: fields, pairs.json, pairs.svg", out.display()));
     lines.join("\n")
 }
