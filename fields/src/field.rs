@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use glam::{Quat, Vec3};
+use retort_shaders::snapshot::Snapshot;
 use retort_shaders::{Aabb, Camera};
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +243,12 @@ pub trait Field: Send + Sync {
 
     /// The field as primitives, if it is made of them.
     fn as_primitives_mut(&mut self) -> Option<&mut dyn Primitives> {
+        None
+    }
+
+    /// Its numbers as the viewport draws them, on the host; `None` where there is no shader for it, then a picture is asked
+    /// of [`Field::render`].
+    fn snapshot(&self) -> Option<Snapshot> {
         None
     }
 

@@ -16,3 +16,4 @@ pub mod parts;
 pub mod registry;
 pub mod render;
 pub mod rng;
+pub mod snapshot;

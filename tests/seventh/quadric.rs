@@ -3,6 +3,7 @@
 //! Block 1: `[log σ, latent] = W · (1, x, y, z, x², y², z²)`; block 2: `rgb = sigmoid(colour_net([latent, SH₄(d)]))`.
 
 use burn::tensor::{Device, Tensor};
+use retort_shaders::snapshot::FieldSnapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -74,6 +75,11 @@ impl Quadric {
 
     fn network(&self, name: &str) -> Option<MlpSpec> {
         (name == "colour_net").then(|| self.config.volume.colour_spec())
+    }
+
+    /// The viewport asks the tensors for its pictures.
+    fn shader(&self) -> Option<FieldSnapshot> {
+        None
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

@@ -4,16 +4,18 @@
 //! Block 1: `[log σ, latent] = sigma_net(encode(x))`; block 2: `rgb = sigmoid(colour_net([latent, SH₄(d)]))`.
 
 use burn::tensor::{Device, Tensor};
+use retort_shaders::snapshot::{FieldSnapshot, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Param, ParamMut, Scene, tensor};
+use crate::field::{Param, ParamMut, Scene, tensor, values};
 use crate::ops;
 use crate::ops::hash_encode::spec::HashSpec;
 use crate::ops::mlp::spec::MlpSpec;
 use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
 use crate::parts::network;
 use crate::rng::Rng;
+use crate::snapshot::{head_constants, net};
 
 /// The shape of a hash field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,6 +144,25 @@ impl Hash {
             "colour_net" => Some(self.config.volume.colour_spec()),
             _ => None,
         }
+    }
+
+    /// What `wgsl/fields/hash.wgsl` reads.
+    fn shader(&self) -> Option<FieldSnapshot> {
+        let mut constants = head_constants(&self.config.volume);
+        constants.extend([("LEVELS", self.config.levels.into()), ("FEATURES", self.config.features.into())]);
+        let levels = self.hash_spec.levels().iter().flat_map(|level| {
+            let [offset, size] = [level.offset, level.size].map(|n| n as u32);
+            [level.scale.to_bits(), level.resolution, offset, size, u32::from(level.hashed)]
+        });
+        Some(FieldSnapshot {
+            file: "fields/hash",
+            constants,
+            buffers: vec![Words::U32(levels.collect()), Words::F32(values(self.table.clone()))],
+            nets: vec![
+                net("sigma", &self.sigma_spec, &self.sigma_net),
+                net("colour", &self.core.colour_spec, &self.colour_net),
+            ],
+        })
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

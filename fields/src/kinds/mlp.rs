@@ -6,6 +6,7 @@
 //! small density head; block 2: `rgb = sigmoid(colour_net([latent, SH₄(d)]))`.
 
 use burn::tensor::{Device, Tensor};
+use retort_shaders::snapshot::FieldSnapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::ops::mlp::spec::{Activation, Layer, MlpSpec};
 use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
 use crate::parts::network;
 use crate::rng::Rng;
+use crate::snapshot::{head_constants, net};
 
 /// The shape of a network field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,6 +141,21 @@ impl Mlp {
             "colour_net" => Some(self.config.volume.colour_spec()),
             _ => None,
         }
+    }
+
+    /// What `wgsl/fields/mlp.wgsl` reads.
+    fn shader(&self) -> Option<FieldSnapshot> {
+        let mut constants = head_constants(&self.config.volume);
+        constants.push(("FREQUENCIES", self.config.frequencies.into()));
+        Some(FieldSnapshot {
+            file: "fields/mlp",
+            constants,
+            buffers: Vec::new(),
+            nets: vec![
+                net("density", &self.density_spec, &self.density_net),
+                net("colour", &self.core.colour_spec, &self.colour_net),
+            ],
+        })
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

@@ -197,7 +197,8 @@ impl VolumeCore {
     }
 }
 
-/// The parts of [`crate::field::Field`] and [`Volume`] that are the same for every kind built on a [`VolumeCore`].
+/// The parts of [`crate::field::Field`] and [`Volume`] that are the same for every kind built on a [`VolumeCore`]. The kind
+/// gives `named_params`, `named_params_mut`, `density`, `network` and `shader`.
 macro_rules! volume_field {
     // What follows the kind overrides methods of `Volume`.
     ($kind:ty $(, $($more:tt)*)?) => {
@@ -229,6 +230,10 @@ macro_rules! volume_field {
             }
             fn as_volume(&self) -> Option<&dyn crate::field::Volume> {
                 Some(self)
+            }
+            fn snapshot(&self) -> Option<retort_shaders::snapshot::Snapshot> {
+                let volume = crate::snapshot::volume(self, self.shader()?);
+                Some(retort_shaders::snapshot::Snapshot::Volume(std::sync::Arc::new(volume)))
             }
             fn as_volume_mut(&mut self) -> Option<&mut dyn crate::field::Volume> {
                 Some(self)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, activation};
 use glam::Vec3;
 use retort_shaders::Aabb;
+use retort_shaders::snapshot::{Constant, FieldSnapshot, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
 use crate::parts::network;
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
+use crate::snapshot::{head_constants, net};
 
 /// The shape of a factorised field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -192,6 +194,40 @@ impl<const PLANES: bool> Factored<PLANES> {
 
     fn network(&self, name: &str) -> Option<MlpSpec> {
         (name == "colour_net").then(|| self.config.volume.colour_spec())
+    }
+
+    /// What `wgsl/fields/factors.wgsl` reads.
+    fn shader(&self) -> Option<FieldSnapshot> {
+        let (spec, bounds) = (&self.spec, self.bounds());
+        let mut constants = head_constants(&self.config.volume);
+        constants.extend([
+            ("RESOLUTION", Constant::Vec3u(spec.resolution)),
+            ("GRID_LOW", Constant::Vec3f(bounds.min.to_array())),
+            ("GRID_SIZE", Constant::Vec3f(bounds.size().to_array())),
+            ("PLANES", PLANES.into()),
+            ("MODES", spec.modes().into()),
+            ("SIGMA_RANK", spec.sigma_rank.into()),
+            ("APP_RANK", spec.app_rank.into()),
+            ("COLUMNS", spec.columns().into()),
+            ("OFFSET", spec.offset.into()),
+            ("OUTSIDE", spec.outside.into()),
+            ("SOFTPLUS", (self.config.density == DensityActivation::Softplus).into()),
+            ("LOG_SCALE", self.config.density_scale.ln().into()),
+        ]);
+        // From `[latent, products]` to a row for each product, in whole vectors.
+        let (basis, products) = (values(self.basis.clone()), spec.products());
+        let padded = spec.latent.next_multiple_of(4);
+        let value = |i: usize| {
+            let (p, k) = (i / padded, i % padded);
+            if k < spec.latent { basis[k * products + p] } else { 0.0 }
+        };
+        let by_product = (0..products * padded).map(value).collect();
+        Some(FieldSnapshot {
+            file: "fields/factors",
+            constants,
+            buffers: vec![Words::F32(values(self.factors.clone())), Words::F32(by_product)],
+            nets: vec![net("colour", &self.core.colour_spec, &self.colour_net)],
+        })
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use burn::tensor::{Device, Tensor};
 use glam::Quat;
 use retort_shaders::Camera;
+use retort_shaders::snapshot::{Snapshot, SplatSnapshot};
 use serde::{Deserialize, Serialize};
 
 use self::density::{DensityConfig, DensityStats};
@@ -302,6 +303,21 @@ impl Field for Gaussians {
             max_radius: floats(&words[2 * n..]),
         };
         Ok(())
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        let [dc, rest] = [&self.sh_dc, &self.sh_rest].map(|t| values(t.clone()));
+        let rows = dc.as_chunks::<3>().0.iter().zip(rest.chunks_exact(self.config.rest_width()));
+        Some(Snapshot::Splats(Arc::new(SplatSnapshot {
+            means: values(self.means.clone()),
+            log_scales: values(self.log_scales.clone()),
+            rotations: values(self.rotations.clone()),
+            raw_opacity: values(self.raw_opacity.clone()),
+            harmonics: rows.flat_map(|(dc, rest)| dc.iter().chain(rest).copied()).collect(),
+            degree: self.config.sh_degree,
+            antialias: self.config.antialias,
+            near: self.scene.near_far[0],
+        })))
     }
 
     fn as_primitives(&self) -> Option<&dyn Primitives> {

@@ -18,10 +18,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use retort_shaders::Camera;
+use retort_shaders::snapshot::{FieldSnapshot, Snapshot, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Source, Volume, tensor};
+use crate::field::{Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Source, Volume, tensor, values};
 use crate::ops;
 use crate::ops::march::spec::MarchSpec;
 use crate::ops::voxels::colour::COEFFICIENTS;
@@ -30,6 +31,7 @@ use crate::ops::voxels::{Colour, Links, Penalty, Place};
 use crate::parts::core::{ColourEncoding, VolumeConfig, VolumeCore};
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
+use crate::snapshot::{range_constants, volume};
 
 /// The grid whose weights of total variation were published.
 const PUBLISHED_RESOLUTION: f32 = 256.0;
@@ -173,6 +175,25 @@ impl Voxels {
         &self.links
     }
 
+    /// What `wgsl/fields/voxels.wgsl` reads.
+    fn shader(&self) -> FieldSnapshot {
+        let mut constants = vec![
+            ("RESOLUTION", (self.config.resolution as usize).into()),
+            ("LINEAR", (self.config.density == Density::Linear).into()),
+            ("SIGMOID", (self.config.colour == Colour::Sigmoid).into()),
+            ("EMPTY", self.config.empty().into()),
+        ];
+        constants.extend(range_constants(self.config.volume.log_sigma_range));
+        let links = self.links.words().iter().flatten().copied().collect();
+        let [density, sh] = [&self.density, &self.sh].map(|t| Words::F32(values(t.clone())));
+        FieldSnapshot {
+            file: "fields/voxels",
+            constants,
+            buffers: vec![Words::U32(links), density, sh],
+            nets: Vec::new(),
+        }
+    }
+
     fn log_of(&self, density: Tensor<2>) -> Tensor<2> {
         let [low, high] = self.config.volume.log_sigma_range;
         match self.config.density {
@@ -230,6 +251,10 @@ impl Field for Voxels {
 
     fn as_volume(&self) -> Option<&dyn Volume> {
         Some(self)
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        Some(Snapshot::Volume(Arc::new(volume(self, self.shader()))))
     }
 
     fn as_volume_mut(&mut self) -> Option<&mut dyn Volume> {
