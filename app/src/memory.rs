@@ -1,4 +1,4 @@
-//! How the process keeps memory between steps, and how much it has.
+//! How the process keeps memory between steps.
 
 /// Asks the allocator to keep large freed buffers for the next step.
 ///
@@ -20,11 +20,4 @@ pub fn keep_large_buffers() {
             libc::mallopt(libc::M_ARENA_MAX, 1);
         }
     }
-}
-
-/// The memory that the process has in RAM, bytes; `None` where the system does not say.
-pub fn used() -> Option<u64> {
-    // The second number is resident pages; pages of Linux are 4 KiB wherever this runs often.
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    text.split_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * 4096)
 }

@@ -71,7 +71,7 @@ impl App {
         Panel::top("menu").show(ui, |ui| panels::menu::show(ui, state, shown));
         Panel::bottom("status").show(ui, |ui| panels::status::show(ui, state, shown));
         if !state.jobs.rows().is_empty() {
-            Panel::bottom("jobs").resizable(true).default_size(190.0).size_range(90.0..=420.0).show(ui, |ui| {
+            Panel::bottom("jobs").resizable(true).default_size(160.0).size_range(90.0..=420.0).show(ui, |ui| {
                 panels::jobs::show(ui, state);
             });
         }

@@ -74,10 +74,4 @@ impl Assets {
     pub fn keep(&mut self, used: impl Fn(AssetId) -> bool) {
         self.all.retain(|asset| used(asset.id));
     }
-
-    /// How many there are.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
 }

@@ -61,7 +61,8 @@ impl State {
         let item = Item::new(asset, &name);
         if self.document().is_empty() && !self.history.is_changed() || self.is_demo {
             self.history = History::opened(vec![item], &self.history);
-            self.selected = self.document().items().next().map(|item| item.id);
+            let first = self.history.now().items().next().map(|item| item.id);
+            self.selected = first;
             (self.scene_path, self.is_demo, self.homing) = (None, is_demo, true);
         } else {
             match self.history.add(&format!("Open {name}"), item, false) {

@@ -17,6 +17,8 @@ use retort_shaders::Camera;
 
 /// How long the first picture of a view may take, seconds; about, because the scene decides.
 const FIRST: f32 = 0.05;
+/// The same for a student of which there is another picture of the same view already: better later than coarser.
+const PATIENT: f32 = 0.5;
 /// How long a person who moves on waits for a band of a larger picture, seconds.
 const BAND: f32 = 0.1;
 /// Pixels a second before anything was measured.
@@ -74,13 +76,21 @@ pub struct View {
     pub mode: Mode,
     /// The colour behind it, sRGB.
     pub background: [f32; 3],
+    /// Whether the scene changes by itself all the time, as a student does that is being taught.
+    pub live: bool,
+}
+
+impl View {
+    /// Whether it is the same place seen in the same way, whatever is there.
+    fn is_as(&self, other: &Self) -> bool {
+        (&self.camera, self.mode, self.background) == (&other.camera, other.mode, other.background)
+    }
 }
 
 impl PartialEq for View {
     fn eq(&self, other: &Self) -> bool {
         let keys = |view: &Self| view.scenes.iter().map(|s| s.key).collect::<Vec<_>>();
-        keys(self) == keys(other)
-            && (&self.camera, self.mode, self.background) == (&other.camera, other.mode, other.background)
+        keys(self) == keys(other) && self.is_as(other)
     }
 }
 
@@ -185,9 +195,22 @@ impl Shared {
         }
     }
 
-    fn is_stale(&self, number: u64) -> bool {
+    /// Whether something else than `view` is wanted. A live scene is always another; only who moves is not kept waiting.
+    fn is_stale(&self, number: u64, view: &View) -> bool {
         let wishes = self.wishes();
-        wishes.quit || wishes.number != number
+        let moved = || wishes.wanted.as_ref().is_none_or(|wanted| !(view.live && wanted.is_as(view)));
+        wishes.quit || wishes.number != number && moved()
+    }
+
+    /// Whether there is a newer wish of whatever sort.
+    fn is_old(&self, number: u64) -> bool {
+        self.wishes().number != number
+    }
+
+    /// The view of the newest picture.
+    fn last_view(&self) -> Option<View> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().filter(|drawn| drawn.images.is_ok()).map(|drawn| drawn.view.clone())
     }
 }
 
@@ -269,19 +292,18 @@ impl Painter {
         }
         let full = [view.camera.width.max(1), view.camera.height.max(1)];
         let speed = self.easels.iter().map(|easel| 1.0 / easel.speed.max(1.0)).sum::<f32>().recip();
-        let mut part = first_part(full, speed * FIRST);
+        let patient = view.live && self.shared.last_view().is_some_and(|last| last.is_as(view) && last.live);
+        let mut part = first_part(full, speed * if patient { PATIENT } else { FIRST });
         loop {
             let size = full.map(|side| ((side as f32 * part).round() as u32).max(1));
             let (begun, camera) = (Instant::now(), view.camera.resized(size[0], size[1]));
             // The first is finished whatever comes: who keeps moving wants to see something.
-            let keep =
-                self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|d| d.view.clone());
-            let first = keep.as_ref() != Some(view);
+            let first = !patient && self.shared.last_view().as_ref() != Some(view);
             let images: Option<Vec<Image>> =
                 (0..self.easels.len()).map(|i| self.paint(i, &camera, view, number, first)).collect();
             let Some(images) = images else { return };
             self.publish(view, Ok(images), part >= 1.0, begun.elapsed().as_secs_f32());
-            if part >= 1.0 || self.shared.is_stale(number) {
+            if part >= 1.0 || self.shared.is_stale(number, view) || patient && self.shared.is_old(number) {
                 return;
             }
             part = (2.0 * part).min(1.0);
@@ -322,7 +344,7 @@ impl Painter {
             y += rows;
             let seconds = begun.elapsed().as_secs_f32().max(1e-4);
             easel.speed += 0.5 * ((y * width) as f32 / seconds - easel.speed);
-            if y < height && self.shared.is_stale(number) {
+            if y < height && self.shared.is_stale(number, view) {
                 return None;
             }
         }
@@ -384,17 +406,17 @@ mod tests {
     fn view(object: &Object, key: u64, size: [u32; 2]) -> View {
         let camera = views::orbit(object.field.scene(), 1, size).remove(0);
         let scenes = vec![Source { key, objects: vec![object.clone()] }];
-        View { scenes, camera, mode: Mode::Colour, background: [1.0; 3] }
+        View { scenes, camera, mode: Mode::Colour, background: [1.0; 3], live: false }
     }
 
     fn wait(pictures: &Pictures, done: impl Fn(&Drawn) -> bool) -> Arc<Drawn> {
-        for _ in 0..6000 {
+        for _ in 0..40_000 {
             if let Some(drawn) = pictures.newest().filter(|drawn| done(drawn)) {
                 return drawn;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        panic!("no such picture within half a minute");
+        panic!("no such picture within minutes");
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::views;
 
 /// The most pixels of a picture in the viewport.
 const MOST_PIXELS: f32 = 2.1e6;
+/// The same while something is being taught, which needs the processor more.
+const WHILE_LEARNING: f32 = 2.5e5;
 
 /// The colour behind the scene.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +166,8 @@ pub struct State {
     pub(super) is_demo: bool,
     /// Whether the next picture decides where one looks from.
     pub(super) homing: bool,
+    /// The revision for which unused fields were let go.
+    kept: u64,
     /// The visible objects without what cannot be seen, and the number of this state.
     shown: (Vec<Item>, u64),
 }
@@ -176,7 +180,7 @@ impl State {
     pub fn new(device: String, settings: Option<PathBuf>, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
         let for_pictures = Arc::clone(&wake);
-        let convert = ConvertForm { teacher: Teacher::Selected, recipe: Recipe::new(Kind::ALL[0]) };
+        let convert = ConvertForm { teacher: Teacher::Selected, recipe: Recipe::new(Kind::ALL[Kind::ALL.len() - 1]) };
         Ok(Self {
             history: History::default(),
             assets: Assets::default(),
@@ -189,7 +193,7 @@ impl State {
             backdrop: Backdrop::default(),
             follow: true,
             split: 0.5,
-            train: TrainForm { data: String::new(), recipe: convert.recipe.clone() },
+            train: TrainForm { data: String::new(), recipe: Recipe::new(Kind::ALL[0]) },
             convert,
             device,
             scene_path: None,
@@ -202,6 +206,7 @@ impl State {
             after: None,
             is_demo: false,
             homing: true,
+            kept: 0,
             shown: (Vec::new(), 0),
         })
     }
@@ -231,8 +236,11 @@ impl State {
         {
             self.home(&scene);
         }
-        let history = &self.history;
-        self.assets.keep(|asset| history.uses(asset));
+        if self.kept != self.history.revision() {
+            let history = &self.history;
+            self.assets.keep(|asset| history.uses(asset));
+            self.kept = history.revision();
+        }
     }
 
     fn hear(&mut self, message: Message) {
@@ -386,10 +394,12 @@ impl State {
         if scenes.is_empty() || width == 0 || height == 0 {
             return None;
         }
-        let shrink = (MOST_PIXELS / (width as f32 * height as f32)).sqrt().min(1.0);
+        let most = if self.jobs.active().is_some() { WHILE_LEARNING } else { MOST_PIXELS };
+        let shrink = (most / (width as f32 * height as f32)).sqrt().min(1.0);
         let [width, height] = [width, height].map(|side| ((side as f32 * shrink) as u32).max(1));
         let camera = self.orbit.camera(width, height);
-        Some(View { scenes, camera, mode: self.mode, background: self.backdrop.colour() })
+        let live = self.follow && self.jobs.student().is_some();
+        Some(View { scenes, camera, mode: self.mode, background: self.backdrop.colour(), live })
     }
 
     /// The scenes of the viewport: teacher and student of a job that is followed, or what is open. Numbers of the three

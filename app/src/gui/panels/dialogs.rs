@@ -40,7 +40,7 @@ pub fn show(ctx: &Context, state: &mut State, aspect: f32) {
 
 /// Shows what went wrong; true when it was read.
 fn bad_news(ctx: &Context, trouble: &Trouble) -> bool {
-    let modal = Modal::new(Id::new("trouble")).show(ctx, |ui| {
+    let modal = Modal::new(Id::unique("trouble")).show(ctx, |ui| {
         ui.set_width(WIDTH);
         let mut tried = trouble.tried.clone();
         if let Some(first) = tried.get_mut(..1) {
@@ -62,7 +62,7 @@ fn bad_news(ctx: &Context, trouble: &Trouble) -> bool {
 }
 
 fn unsaved(ctx: &Context, state: &mut State, after: After) {
-    let modal = Modal::new(Id::new("unsaved")).show(ctx, |ui| {
+    let modal = Modal::new(Id::unique("unsaved")).show(ctx, |ui| {
         ui.set_width(WIDTH);
         let closing = after == After::Close;
         ui.heading(if closing { "Close the window?" } else { "Open another scene?" });
@@ -106,7 +106,7 @@ fn name(ctx: &Context, state: &mut State, mut purpose: Purpose, mut text: String
     let (title, verb, ask) = wording(&purpose);
     let mut done = false;
     let mut cancelled = false;
-    let modal = Modal::new(Id::new("name")).show(ctx, |ui| {
+    let modal = Modal::new(Id::unique("name")).show(ctx, |ui| {
         ui.set_width(WIDTH);
         ui.heading(title);
         ui.horizontal(|ui| {
@@ -186,7 +186,7 @@ fn has_edits(state: &State, id: ItemId) -> bool {
 }
 
 fn keys(ctx: &Context, state: &mut State) {
-    let modal = Modal::new(Id::new("keys")).show(ctx, |ui| {
+    let modal = Modal::new(Id::unique("keys")).show(ctx, |ui| {
         ui.set_width(WIDTH);
         ui.heading("Keys and buttons");
         Grid::new("keys").num_columns(2).striped(true).show(ui, |ui| {

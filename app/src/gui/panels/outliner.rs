@@ -27,7 +27,8 @@ pub fn show(ui: &mut Ui, state: &mut State) {
                             state.selected = Some(item.id);
                         }
                         ui.weak(label);
-                        ui.toggle_value(&mut locked, if locked { "locked" } else { "lock" })
+                        let word = if locked { "locked" } else { "lock" };
+                        ui.toggle_value(&mut locked, word)
                             .on_hover_text(format!("Protects {} from changes", item.name));
                         if (visible, locked) != (item.visible, item.locked) {
                             let label = match (visible != item.visible, visible, locked) {

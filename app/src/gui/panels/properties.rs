@@ -161,7 +161,9 @@ fn values(ui: &mut Ui, i: usize, item: &mut Item, changed: &mut Option<Changed>)
             three(ui, "Max", item, box_of[1], changed);
         }
         Edit::EraseSphere(_) => {
-            let centre = |edit: &mut Edit| if let Edit::EraseSphere(s) = edit { Some(&mut s.centre) } else { None };
+            fn centre(edit: &mut Edit) -> Option<&mut [f32; 3]> {
+                if let Edit::EraseSphere(s) = edit { Some(&mut s.centre) } else { None }
+            }
             three(ui, "Centre", item, centre, changed);
             ui.label("Radius");
             let Edit::EraseSphere(sphere) = &mut item.edits[i] else { return };

@@ -4,7 +4,6 @@ use eframe::egui::{Align, Layout, Ui};
 
 use crate::gui::app::Shown;
 use crate::gui::state::State;
-use crate::memory;
 use crate::report::size;
 
 /// Shows it.
@@ -28,7 +27,7 @@ pub fn show(ui: &mut Ui, state: &State, shown: &Shown) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let device = if state.device == "auto" { "cpu" } else { &state.device };
             ui.label(if device == "cpu" { format!("cpu, {cores} threads") } else { device.into() });
-            if let Some(bytes) = memory::used() {
+            if let Some(bytes) = memory() {
                 ui.separator();
                 ui.label(size(bytes));
             }
@@ -42,4 +41,11 @@ pub fn show(ui: &mut Ui, state: &State, shown: &Shown) {
             }
         });
     });
+}
+
+/// The memory that the process has in RAM, bytes; `None` where the system does not say.
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }

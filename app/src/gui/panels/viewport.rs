@@ -133,7 +133,7 @@ fn paint(ui: &mut Ui, rect: Rect, state: &mut State, shown: &Shown, drawn: &Draw
 fn slider(ui: &Ui, rect: Rect, x: f32, state: &mut State) {
     let grip = Rect::from_min_max(pos2(x - GRIP, rect.top()), pos2(x + GRIP, rect.bottom()));
     let response =
-        ui.interact(grip, ui.id().with("split"), Sense::drag()).on_hover_cursor(CursorIcon::ResizeHorizontal);
+        ui.interact(grip, ui.scope_id().with("split"), Sense::drag()).on_hover_cursor(CursorIcon::ResizeHorizontal);
     if let Some(at) = response.interact_pointer_pos().filter(|_| response.dragged()) {
         state.split = ((at.x - rect.left()) / rect.width().max(1.0)).clamp(0.0, 1.0);
     }
