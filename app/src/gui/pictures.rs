@@ -245,6 +245,13 @@ impl Pictures {
         }
     }
 
+    /// The newest picture, if it is the whole of what is wanted.
+    #[cfg(test)]
+    pub fn settled(&self) -> Option<Arc<Drawn>> {
+        let wishes = self.shared.wishes();
+        self.newest().filter(|drawn| drawn.whole && Some(&drawn.view) == wishes.wanted.as_ref())
+    }
+
     /// The newest picture, of whatever view.
     pub fn newest(&self) -> Option<Arc<Drawn>> {
         self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
