@@ -155,12 +155,11 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
     for (entry, _) in file::peek(&scene)? {
         let path = folder.join(&entry.field);
         let known = fields.iter().position(|f| f.path.as_ref() == Some(&path));
-        let at = match known {
-            Some(at) => at,
-            None => {
-                fields.push(load(&path, device)?);
-                fields.len() - 1
-            }
+        let at = if let Some(at) = known {
+            at
+        } else {
+            fields.push(load(&path, device)?);
+            fields.len() - 1
         };
         objects.push((at, entry));
     }

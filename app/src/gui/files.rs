@@ -199,15 +199,14 @@ impl State {
         for item in self.document().items() {
             let Some(asset) = self.assets.get(item.asset) else { continue };
             let known = written.iter().find(|w| w.asset == asset.id).map(|w| w.path.clone());
-            let file = match known.or_else(|| asset.path.clone()) {
-                Some(file) => file,
-                None => {
-                    let taken: Vec<&Path> = written.iter().map(|w| w.path.as_path()).collect();
-                    let path = free_name(&folder, &asset.name, &taken);
-                    let (field, made) = (asset.field.clone(), asset.made.clone());
-                    written.push(Written { asset: asset.id, field, made, path: path.clone() });
-                    path
-                }
+            let file = if let Some(file) = known.or_else(|| asset.path.clone()) {
+                file
+            } else {
+                let taken: Vec<&Path> = written.iter().map(|w| w.path.as_path()).collect();
+                let path = free_name(&folder, &asset.name, &taken);
+                let (field, made) = (asset.field.clone(), asset.made.clone());
+                written.push(Written { asset: asset.id, field, made, path: path.clone() });
+                path
             };
             objects.push(item.entry(relative(&file, &folder)));
         }

@@ -27,7 +27,7 @@ use crate::report::Pace;
 /// Points of a curve; when there are more, every second one is kept.
 const POINTS: usize = 400;
 /// The time between two snapshots of the student.
-const SNAPSHOT_EVERY: Duration = Duration::from_millis(1000);
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// Rows of finished jobs that are kept.
 const ROWS: usize = 50;
 

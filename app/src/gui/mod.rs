@@ -42,6 +42,10 @@ pub fn has_display() -> bool {
 /// # Errors
 /// When no window can be opened: no display, or no graphics driver.
 pub fn start(files: &[PathBuf], common: &Common) -> Result<()> {
+    const HELP: &str = "check the display and its driver, or use the command line";
+    if !has_display() {
+        return Err(Error::new("no window can be opened: there is no display").remedy(HELP));
+    }
     let viewport = egui::ViewportBuilder::default()
         .with_title("Retort")
         .with_app_id("retort")
@@ -59,8 +63,13 @@ pub fn start(files: &[PathBuf], common: &Common) -> Result<()> {
         Ok(Err(error)) => error.to_string(),
         Err(panic) => retort_distill::job::panicked(&*panic).what,
     };
-    let what = format!("no window can be opened: {}", crate::report::one_line(&why));
-    Err(Error::new(what).remedy("check the display and the Vulkan driver, or use the command line"))
+    Err(Error::new(format!("no window can be opened: {}", cause(&crate::report::one_line(&why)))).remedy(HELP))
+}
+
+/// What is left of the toolkit's message without the place in its source, which helps nobody.
+fn cause(text: &str) -> &str {
+    let after = text.rsplit_once(".rs:").map(|(_, rest)| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    after.map_or(text, |rest| rest.trim_start_matches(':').trim_start())
 }
 
 /// The last part of a path, for sentences.

@@ -321,13 +321,12 @@ impl Painter {
     fn set_up(&mut self, view: &View) -> Result<(), Problem> {
         let mut old = std::mem::take(&mut self.easels);
         for source in &view.scenes {
-            let easel = match old.iter().position(|easel| easel.key == source.key) {
-                Some(at) => old.swap_remove(at),
-                None => {
-                    let subject = Subject::of(source.objects.clone()).map_err(Problem::from);
-                    let speed = old.first().map_or(GUESS, |easel| easel.speed);
-                    Easel { key: source.key, subject, speed }
-                }
+            let easel = if let Some(at) = old.iter().position(|easel| easel.key == source.key) {
+                old.swap_remove(at)
+            } else {
+                let subject = Subject::of(source.objects.clone()).map_err(Problem::from);
+                let speed = old.first().map_or(GUESS, |easel| easel.speed);
+                Easel { key: source.key, subject, speed }
             };
             self.easels.push(easel);
         }

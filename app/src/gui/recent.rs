@@ -37,7 +37,8 @@ impl Recent {
         self.files.insert(0, path);
         self.files.truncate(MOST);
         let Some(list) = &self.list else { return };
-        let text: String = self.files.iter().map(|file| format!("{}\n", file.display())).collect();
+        let lines: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+        let text = lines.join("\n");
         // A list that cannot be written is a small loss and no reason to disturb anybody.
         let _ = list.parent().map(std::fs::create_dir_all);
         let _ = write_atomically(list, text.as_bytes());

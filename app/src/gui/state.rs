@@ -117,6 +117,7 @@ pub enum Asker {
 }
 
 /// The whole state.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct State {
     /// The scene and its history.
     pub history: History,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use eframe::egui::{Context, Grid, Id, Key, Modal, TextEdit, Ui};
+use eframe::egui::{Context, Grid, Id, Key, KeyboardShortcut, Modal, TextEdit, Ui};
 
 use crate::gui::background::Ask;
 use crate::gui::document::ItemId;
@@ -31,7 +31,7 @@ pub fn show(ctx: &Context, state: &mut State, aspect: f32) {
         return;
     }
     match state.dialog.clone() {
-        Some(Dialog::Unsaved(after)) => unsaved(ctx, state, after),
+        Some(Dialog::Unsaved(after)) => unsaved(ctx, state, &after),
         Some(Dialog::Name(purpose, text)) => name(ctx, state, purpose, text, aspect),
         Some(Dialog::Keys) => keys(ctx, state),
         None => {}
@@ -61,10 +61,10 @@ fn bad_news(ctx: &Context, trouble: &Trouble) -> bool {
     modal.inner || modal.should_close() || ctx.input(|input| input.key_pressed(Key::Enter))
 }
 
-fn unsaved(ctx: &Context, state: &mut State, after: After) {
+fn unsaved(ctx: &Context, state: &mut State, after: &After) {
     let modal = Modal::new(Id::unique("unsaved")).show(ctx, |ui| {
         ui.set_width(WIDTH);
-        let closing = after == After::Close;
+        let closing = *after == After::Close;
         ui.heading(if closing { "Close the window?" } else { "Open another scene?" });
         if state.history.is_changed() {
             ui.label("The scene has changes that are not saved.");
@@ -197,7 +197,13 @@ fn keys(ctx: &Context, state: &mut State) {
             }
             for (_, name, keys) in ALL.iter().filter(|(.., keys)| !keys.is_empty()) {
                 ui.label(name.trim_end_matches('…'));
-                let keys: Vec<String> = keys.iter().map(|key| ui.ctx().format_shortcut(key)).collect();
+                let known = |key: &KeyboardShortcut| match key.logical_key {
+                    Key::Questionmark => Some("?".into()),
+                    // The same on keyboards that do not tell.
+                    Key::Slash => None,
+                    _ => Some(ui.ctx().format_shortcut(key)),
+                };
+                let keys: Vec<String> = keys.iter().filter_map(known).collect();
                 ui.label(keys.join(" or "));
                 ui.end_row();
             }

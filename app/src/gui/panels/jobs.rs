@@ -103,23 +103,17 @@ fn numbers(row: &Row) -> String {
 }
 
 fn orders(ui: &mut Ui, row: &Row, wish: &mut Option<Wish>) {
-    match &row.phase {
-        Phase::Running | Phase::Preparing => {
-            if ui.button("Pause").clicked() {
-                *wish = Some(Wish::Pause(row.id, true));
-            }
-        }
-        Phase::Paused => {
-            if ui.button("Resume").clicked() {
-                *wish = Some(Wish::Pause(row.id, false));
-            }
-        }
-        Phase::Cancelled(Some(_)) => {
-            if ui.button("Go on").on_hover_text("From the checkpoint of when it was cancelled").clicked() {
-                *wish = Some(Wish::GoOn(row.id));
-            }
-        }
-        _ => {}
+    let going = matches!(row.phase, Phase::Running | Phase::Preparing);
+    if going && ui.button("Pause").clicked() {
+        *wish = Some(Wish::Pause(row.id, true));
+    }
+    if row.phase == Phase::Paused && ui.button("Resume").clicked() {
+        *wish = Some(Wish::Pause(row.id, false));
+    }
+    if matches!(row.phase, Phase::Cancelled(Some(_)))
+        && ui.button("Go on").on_hover_text("From the checkpoint of when it was cancelled").clicked()
+    {
+        *wish = Some(Wish::GoOn(row.id));
     }
     if !row.phase.is_over() && ui.button("Cancel").clicked() {
         *wish = Some(Wish::Cancel(row.id));

@@ -135,36 +135,41 @@ fn edits(ui: &mut Ui, item: &Item, changed: &mut Option<Changed>) {
     }
 }
 
+/// Three numbers of an edit, where it has them.
+type Three = fn(&mut Edit) -> Option<&mut [f32; 3]>;
+
+fn lower(edit: &mut Edit) -> Option<&mut [f32; 3]> {
+    if let Edit::Crop(b) | Edit::EraseBox(b) = edit { Some(&mut b.min) } else { None }
+}
+
+fn upper(edit: &mut Edit) -> Option<&mut [f32; 3]> {
+    if let Edit::Crop(b) | Edit::EraseBox(b) = edit { Some(&mut b.max) } else { None }
+}
+
+fn centre(edit: &mut Edit) -> Option<&mut [f32; 3]> {
+    if let Edit::EraseSphere(s) = edit { Some(&mut s.centre) } else { None }
+}
+
+/// A row of three coordinates of edit `i`.
+fn three(ui: &mut Ui, title: &str, item: &mut Item, i: usize, get: Three, changed: &mut Option<Changed>) {
+    ui.label(title);
+    for (axis, letter) in ["x", "y", "z"].into_iter().enumerate() {
+        let Some(values) = get(&mut item.edits[i]) else { continue };
+        let response = number(ui, &format!("{title} {letter}"), &mut values[axis], 0.01, -1e4..=1e4);
+        note(changed, &response, "Edit", item);
+    }
+    ui.end_row();
+}
+
 /// The values of edit `i` of `item`.
 fn values(ui: &mut Ui, i: usize, item: &mut Item, changed: &mut Option<Changed>) {
-    let three = |ui: &mut Ui,
-                 title: &str,
-                 item: &mut Item,
-                 get: fn(&mut Edit) -> Option<&mut [f32; 3]>,
-                 changed: &mut Option<Changed>| {
-        ui.label(title);
-        for axis in 0..3 {
-            let name = format!("{title} {}", ["x", "y", "z"][axis]);
-            let Some(values) = get(&mut item.edits[i]) else { continue };
-            let response = number(ui, &name, &mut values[axis], 0.01, -1e4..=1e4);
-            note(changed, &response, "Edit", item);
-        }
-        ui.end_row();
-    };
-    let box_of: [fn(&mut Edit) -> Option<&mut [f32; 3]>; 2] = [
-        |edit| if let Edit::Crop(b) | Edit::EraseBox(b) = edit { Some(&mut b.min) } else { None },
-        |edit| if let Edit::Crop(b) | Edit::EraseBox(b) = edit { Some(&mut b.max) } else { None },
-    ];
     Grid::new("values").num_columns(4).show(ui, |ui| match item.edits[i] {
         Edit::Crop(_) | Edit::EraseBox(_) => {
-            three(ui, "Min", item, box_of[0], changed);
-            three(ui, "Max", item, box_of[1], changed);
+            three(ui, "Min", item, i, lower, changed);
+            three(ui, "Max", item, i, upper, changed);
         }
         Edit::EraseSphere(_) => {
-            fn centre(edit: &mut Edit) -> Option<&mut [f32; 3]> {
-                if let Edit::EraseSphere(s) = edit { Some(&mut s.centre) } else { None }
-            }
-            three(ui, "Centre", item, centre, changed);
+            three(ui, "Centre", item, i, centre, changed);
             ui.label("Radius");
             let Edit::EraseSphere(sphere) = &mut item.edits[i] else { return };
             let response = number(ui, "Radius", &mut sphere.radius, 0.01, 1e-3..=1e4);

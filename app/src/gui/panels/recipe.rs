@@ -37,7 +37,8 @@ pub fn show(ui: &mut Ui, about: &str, recipe: &mut Recipe) {
         }
     });
     let label = ui.label("Set").on_hover_text("key=value on each line, as --set has it");
-    let edit = TextEdit::multiline(&mut recipe.set).hint_text("convert.views=100").code_editor().desired_rows(2);
+    let hint = format!("{about}.rays=2048");
+    let edit = TextEdit::multiline(&mut recipe.set).hint_text(hint).code_editor().desired_rows(2);
     ui.add(edit.desired_width(f32::INFINITY)).labelled_by(label.id);
     ui.push_id(about, |ui| {
         ui.collapsing("Values of the preset", |ui| {
