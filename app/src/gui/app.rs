@@ -69,7 +69,7 @@ impl App {
         }
         let Self { state, shown } = self;
         Panel::top("menu").show(ui, |ui| panels::menu::show(ui, state, shown));
-        Panel::bottom("status").show(ui, |ui| panels::status::show(ui, state, shown));
+        Panel::bottom("status").show(ui, |ui| panels::status::show(ui, state));
         if !state.jobs.rows().is_empty() {
             Panel::bottom("jobs").resizable(true).default_size(160.0).size_range(90.0..=420.0).show(ui, |ui| {
                 panels::jobs::show(ui, state);

@@ -19,6 +19,8 @@ use retort_shaders::Camera;
 const FIRST: f32 = 0.05;
 /// The same for a student of which there is another picture of the same view already: better later than coarser.
 const PATIENT: f32 = 0.5;
+/// The longest that a picture of a student may take, seconds; about.
+const LIVE: f32 = 2.0;
 /// How long a person who moves on waits for a band of a larger picture, seconds.
 const BAND: f32 = 0.1;
 /// Pixels a second before anything was measured.
@@ -27,6 +29,8 @@ const GUESS: f32 = 1.5e5;
 const LEAST: u32 = 64;
 /// As much as a program's first thread has.
 const STACK_BYTES: usize = 8 << 20;
+/// How much differences are exaggerated.
+const CONTRAST: f32 = 4.0;
 /// What is at least this opaque has a depth to show.
 const SOLID: f32 = 0.5;
 
@@ -116,7 +120,7 @@ pub struct Drawn {
     pub number: u64,
     /// What was wanted.
     pub view: View,
-    /// One for each scene of the view, or what went wrong.
+    /// One for each scene of the view, and for two a third of their difference; or what went wrong.
     pub images: Result<Vec<Image>, Problem>,
     /// The frame of the first scene.
     pub scene: Option<Scene>,
@@ -308,9 +312,16 @@ impl Painter {
             let first = !patient && self.shared.last_view().as_ref() != Some(view);
             let images: Option<Vec<Image>> =
                 (0..self.easels.len()).map(|i| self.paint(i, &camera, view, number, first)).collect();
-            let Some(images) = images else { return };
-            self.publish(view, Ok(images), part >= 1.0, begun.elapsed().as_secs_f32());
-            if part >= 1.0 || self.shared.is_stale(number, view) || patient && self.shared.is_old(number) {
+            let Some(mut images) = images else { return };
+            if let [a, b] = &images[..] {
+                let difference = difference(a, b);
+                images.push(difference);
+            }
+            let seconds = begun.elapsed().as_secs_f32();
+            self.publish(view, Ok(images), part >= 1.0, seconds);
+            // A student is another one soon; what cannot be drawn until then is not begun.
+            let late = view.live && (self.shared.is_old(number) || 4.0 * seconds > LIVE);
+            if part >= 1.0 || late || self.shared.is_stale(number, view) {
                 return;
             }
             part = (2.0 * part).min(1.0);
@@ -375,6 +386,17 @@ fn first_part([width, height]: [u32; 2], pixels: f32) -> f32 {
     let part = (pixels / (width as f32 * height as f32)).sqrt().max(least);
     // What is almost whole is not drawn twice.
     if part > 0.75 { 1.0 } else { part }
+}
+
+/// Where two pictures of one size differ: black where they do not, then red, yellow and white.
+fn difference(a: &Image, b: &Image) -> Image {
+    let heat = |(a, b): (&[u8], &[u8])| {
+        let most = (0..3).map(|c| a[c].abs_diff(b[c])).max().unwrap_or(0);
+        let v = CONTRAST * f32::from(most) / 255.0;
+        [3.0 * v, 3.0 * v - 1.0, 3.0 * v - 2.0, 1.0].map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8)
+    };
+    let rgba = a.rgba.chunks_exact(4).zip(b.rgba.chunks_exact(4)).flat_map(heat).collect();
+    Image { rgba, ..a.clone() }
 }
 
 /// What a screen shows of `pixels` `[n, 5]`.
@@ -470,6 +492,26 @@ mod tests {
         pictures.want(depth);
         let drawn = wait(&pictures, |d| d.whole && d.view.mode == Mode::Depth);
         assert_eq!(drawn.images.as_ref().expect("drawn")[0].rgba[..3], [0; 3], "nothing is black");
+    }
+
+    #[test]
+    fn two_scenes_are_compared() {
+        let pictures = Pictures::start(|| ()).unwrap();
+        let object = demo();
+        let mut both = view(&object, 1, [64, 48]);
+        let darker = Object { edits: vec![Edit::Brightness(0.5)], ..object.clone() };
+        both.scenes.push(Source { key: 2, objects: vec![darker] });
+        pictures.want(both.clone());
+        let drawn = wait(&pictures, |d| d.whole);
+        let [a, b, difference] = &drawn.images.as_ref().expect("drawn")[..] else { panic!("three") };
+        let (middle, corner) = (4 * (24 * 64 + 32), 0);
+        assert!(a.rgba[middle] > b.rgba[middle] && difference.rgba[middle] > 100);
+        assert_eq!((difference.rgba[corner], a.rgba[corner]), (0, 255), "both show the background");
+        both.scenes[1] = Source { key: 3, objects: vec![object] };
+        pictures.want(both);
+        let drawn = wait(&pictures, |d| d.whole && d.view.scenes[1].key == 3);
+        let same = &drawn.images.as_ref().expect("drawn")[2];
+        assert!(same.rgba.chunks_exact(4).all(|p| p[..3] == [0; 3]), "no difference");
     }
 
     #[test]

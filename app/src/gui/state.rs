@@ -61,6 +61,16 @@ impl Backdrop {
     }
 }
 
+/// How teacher and student are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// Left and right of a line.
+    #[default]
+    Split,
+    /// Where they differ.
+    Difference,
+}
+
 /// What went wrong, for a dialog.
 #[derive(Clone, Debug)]
 pub struct Trouble {
@@ -139,6 +149,8 @@ pub struct State {
     pub backdrop: Backdrop,
     /// Whether the viewport follows a student that is being taught.
     pub follow: bool,
+    /// How it is compared with its teacher.
+    pub compare: Compare,
     /// Where the picture is divided between teacher (left) and student, 0 to 1.
     pub split: f32,
     /// The panel of conversions.
@@ -193,6 +205,7 @@ impl State {
             mode: Mode::default(),
             backdrop: Backdrop::default(),
             follow: true,
+            compare: Compare::default(),
             split: 0.5,
             train: TrainForm { data: String::new(), recipe: Recipe::new(Kind::ALL[0]) },
             convert,

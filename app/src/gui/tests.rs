@@ -17,9 +17,9 @@ use super::pictures::{Image, Mode};
 use super::state::{Dialog, Purpose, State};
 
 /// Small enough that software draws its viewport at once.
-const SIZE: [f32; 2] = [780.0, 520.0];
+const SIZE: [f32; 2] = [780.0, 460.0];
 /// A point of the viewport, right of its middle.
-const INSIDE: [f32; 2] = [400.0, 300.0];
+const INSIDE: [f32; 2] = [400.0, 240.0];
 /// A conversion of a second.
 const TINY: &str = "convert.rays=256\nconvert.views=2\nconvert.view_size=32\nconvert.growth=[]\nfield.resolution=32";
 

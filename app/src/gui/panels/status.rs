@@ -2,12 +2,11 @@
 
 use eframe::egui::{Align, Layout, Ui};
 
-use crate::gui::app::Shown;
 use crate::gui::state::State;
 use crate::report::size;
 
 /// Shows it.
-pub fn show(ui: &mut Ui, state: &State, shown: &Shown) {
+pub fn show(ui: &mut Ui, state: &State) {
     ui.horizontal(|ui| {
         if let Some((item, asset)) = state.selection() {
             ui.label(format!("{}: {}", item.name, asset.label()));
@@ -31,7 +30,7 @@ pub fn show(ui: &mut Ui, state: &State, shown: &Shown) {
                 ui.separator();
                 ui.label(size(bytes));
             }
-            if let Some(drawn) = state.pictures.newest().filter(|drawn| drawn.number == shown.number)
+            if let Some(drawn) = state.pictures.newest()
                 && let Ok(images) = &drawn.images
                 && let Some(image) = images.first()
             {

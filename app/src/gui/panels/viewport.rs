@@ -14,7 +14,7 @@ use super::overlay;
 use crate::gui::app::Shown;
 use crate::gui::pictures::{Drawn, Mode};
 use crate::gui::shortcuts::Action;
-use crate::gui::state::State;
+use crate::gui::state::{Compare, State};
 
 /// Scrolled points that a dragged point stands for.
 const DRAG_ZOOM: f32 = 2.0;
@@ -41,8 +41,11 @@ pub fn show(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
         upload(ui, shown, &drawn);
         paint(ui, rect, state, shown, &drawn);
     } else {
-        let opening = state.background.busy().next().is_some() || !state.document().is_empty() && !is_empty;
-        let text = if opening { "Opening…" } else { "Drop a field, a scene or a folder of photos here" };
+        let text = match (is_empty, state.document().is_empty(), state.background.busy().next()) {
+            (true, false, _) => "Nothing is visible: Shift+H shows everything",
+            (true, true, None) => "Drop a field, a scene or a folder of photos here",
+            _ => "Opening…",
+        };
         words(ui, rect.center(), Align2::CENTER_CENTER, text);
     }
 }
@@ -66,7 +69,9 @@ fn tools(ui: &mut Ui, state: &mut State) {
         }
         if state.jobs.student().is_some() {
             ui.separator();
-            ui.checkbox(&mut state.follow, "Student");
+            ui.checkbox(&mut state.follow, "Student").on_hover_text("Shows what is being taught");
+            ui.selectable_value(&mut state.compare, Compare::Split, "Split");
+            ui.selectable_value(&mut state.compare, Compare::Difference, "Difference");
         }
     });
 }
@@ -106,9 +111,14 @@ fn paint(ui: &mut Ui, rect: Rect, state: &mut State, shown: &Shown, drawn: &Draw
             painter.image(one.id(), rect, whole, Color32::WHITE);
             let size = rect.size();
             let camera = state.orbit.camera(size.x.max(1.0) as u32, size.y.max(1.0) as u32);
-            if let Some((item, _)) = state.selection().filter(|(item, _)| item.visible && !shown.hide_outlines) {
+            let outlined = !drawn.view.live && !shown.hide_outlines;
+            if let Some((item, _)) = state.selection().filter(|(item, _)| item.visible && outlined) {
                 overlay::draw(&painter, rect, &camera, item);
             }
+        }
+        [.., difference] if state.compare == Compare::Difference => {
+            painter.image(difference.id(), rect, whole, Color32::WHITE);
+            words(ui, rect.left_top() + vec2(8.0, 8.0), Align2::LEFT_TOP, "difference of teacher and student, 4 times");
         }
         [teacher, student, ..] => {
             let x = rect.left() + state.split * rect.width();
