@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use eframe::egui::{Context, Grid, Id, Key, KeyboardShortcut, Modal, TextEdit, Ui};
+use eframe::egui::{Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
 
 use crate::gui::background::Ask;
 use crate::gui::document::ItemId;
@@ -189,28 +189,34 @@ fn keys(ctx: &Context, state: &mut State) {
     let modal = Modal::new(Id::unique("keys")).show(ctx, |ui| {
         ui.set_width(WIDTH);
         ui.heading("Keys and buttons");
-        Grid::new("keys").num_columns(2).striped(true).show(ui, |ui| {
-            for (what, how) in POINTER {
-                ui.label(*what);
-                ui.label(*how);
-                ui.end_row();
-            }
-            for (_, name, keys) in ALL.iter().filter(|(.., keys)| !keys.is_empty()) {
-                ui.label(name.trim_end_matches('…'));
-                let known = |key: &KeyboardShortcut| match key.logical_key {
-                    Key::Questionmark => Some("?".into()),
-                    // The same on keyboards that do not tell.
-                    Key::Slash => None,
-                    _ => Some(ui.ctx().format_shortcut(key)),
-                };
-                let keys: Vec<String> = keys.iter().filter_map(known).collect();
-                ui.label(keys.join(" or "));
-                ui.end_row();
-            }
-        });
+        // A small window is lower than the list.
+        let height = (ctx.content_rect().height() - 110.0).max(80.0);
+        ScrollArea::vertical().max_height(height).show(ui, sheet);
         ui.button("Close").clicked()
     });
     if modal.inner || modal.should_close() {
         state.dialog = None;
     }
+}
+
+fn sheet(ui: &mut Ui) {
+    Grid::new("keys").num_columns(2).striped(true).show(ui, |ui| {
+        for (what, how) in POINTER {
+            ui.label(*what);
+            ui.label(*how);
+            ui.end_row();
+        }
+        for (_, name, keys) in ALL.iter().filter(|(.., keys)| !keys.is_empty()) {
+            ui.label(name.trim_end_matches('…'));
+            let known = |key: &KeyboardShortcut| match key.logical_key {
+                Key::Questionmark => Some("?".into()),
+                // The same on keyboards that do not tell.
+                Key::Slash => None,
+                _ => Some(ui.ctx().format_shortcut(key)),
+            };
+            let keys: Vec<String> = keys.iter().filter_map(known).collect();
+            ui.label(keys.join(" or "));
+            ui.end_row();
+        }
+    });
 }
