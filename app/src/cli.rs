@@ -15,7 +15,7 @@ const MAX_SIDE: u32 = 8192;
 #[derive(Debug, Parser)]
 #[command(name = "retort", version, about, max_term_width = 110)]
 pub struct Cli {
-    /// What to do; nothing means the demo.
+    /// What to do; nothing means the window, or the demo where there is no display.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// What every verb takes.
@@ -76,6 +76,8 @@ pub enum Command {
     Eval(Eval),
     /// Says what a field file holds and where it came from
     Info(Info),
+    /// Opens the window
+    Gui(Gui),
     /// Converts the built-in scene into every kind and shows the result
     Demo(Demo),
     /// Prints the names and contents of the presets
@@ -159,6 +161,14 @@ pub struct Info {
     pub file: PathBuf,
 }
 
+/// `retort gui [FILE…]`
+#[derive(Debug, Args)]
+pub struct Gui {
+    /// Fields and scene files to open, or a folder of photos to train on; the demo scene where none is named
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
 /// `retort demo [-o DIR]`
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -222,14 +232,15 @@ fn device(text: &str) -> Result<String, String> {
     Err("use auto, cpu, gpu or gpu:N".into())
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+/// A key and a value with `=` between them.
+pub fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("use key=value")?;
     let (key, value) = (key.trim(), value.trim());
     if key.is_empty() || value.is_empty() { Err("use key=value".into()) } else { Ok((key.into(), value.into())) }
 }
 
 /// A time such as `90s`, `5m`, `1h30m` or `0.5h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const USE: &str = "use a time such as 90s, 5m or 1h30m";
     let (mut rest, mut seconds) = (text.trim(), 0.0);
     if rest.is_empty() {
@@ -285,6 +296,8 @@ mod tests {
             "retort eval in.safetensors --data d --split val",
             "retort --json -q info f.safetensors",
             "retort presets -v",
+            "retort gui",
+            "retort gui a.safetensors scene.toml --device cpu",
             "retort bench pairs --data d",
             "retort bench pairs --data d --kinds hash,mlp -o there --resume",
             "retort train d --to gaussians --set train.rays=4096 --set field.levels=8 --json",
@@ -318,8 +331,6 @@ mod tests {
             "retort eval f",
             "retort eval f --data d --split all",
             "retort info f -q -v",
-            // Verbs of later versions.
-            "retort gui",
             "retort bench pairs",
             "retort bench pairs --data d --kinds hash,teapot",
         ] {

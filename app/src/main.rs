@@ -1,7 +1,8 @@
-//! Retort on the command line. This room only wires: what the verbs do lives in `retort-fields` and `retort-distill`.
+//! Retort, on the command line and in a window. This room only wires: what the verbs do lives in `retort-fields` and `retort-distill`.
 
 mod cli;
 mod commands;
+mod gui;
 mod heatmap;
 mod interrupt;
 mod memory;

@@ -315,14 +315,14 @@ pub fn size(bytes: u64) -> String {
 
 /// How long a step takes, by a moving average over time: stages differ, and so do steps within one.
 #[derive(Default)]
-struct Pace {
+pub struct Pace {
     last: Option<(u32, Instant)>,
     seconds_per_step: Option<f64>,
 }
 
 impl Pace {
     /// Notes that `step` is done and gives the seconds until `of` are.
-    fn left(&mut self, step: u32, of: u32, now: Instant) -> Option<f64> {
+    pub fn left(&mut self, step: u32, of: u32, now: Instant) -> Option<f64> {
         if let Some((before, at)) = self.last.filter(|(before, _)| step > *before) {
             let passed = now.duration_since(at).as_secs_f64();
             let fresh = passed / f64::from(step - before);

@@ -22,7 +22,7 @@ use crate::report::{Done, KindDone, Report, clock, size};
 use crate::{output, views};
 
 /// The trained teacher that comes with the program.
-const TEACHER: &[u8] = include_bytes!("../../../assets/demo.safetensors");
+pub const TEACHER: &[u8] = include_bytes!("../../../assets/demo.safetensors");
 /// How long a conversion may take where neither `--steps` nor `--time` says otherwise.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The side of the pictures in pixels.

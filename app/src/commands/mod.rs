@@ -2,23 +2,24 @@
 
 mod bench;
 mod convert;
-mod demo;
+pub mod demo;
 mod eval;
 mod info;
-mod measure;
+pub mod measure;
 mod open;
 mod presets;
 mod render;
 mod train;
-mod work;
+pub mod work;
 
 use retort_fields::error::Error;
 
-use crate::cli::{Bench, Cli, Command, Demo};
-use crate::report::Report;
+use crate::cli::{Bench, Cli, Command, Common, Demo};
+use crate::gui;
+use crate::report::{self, Report};
 
 /// The preset where none is named.
-const PRESET: &str = "fast";
+pub const PRESET: &str = "fast";
 /// The background where nothing says otherwise, sRGB.
 const WHITE: [f32; 3] = [1.0; 3];
 
@@ -51,10 +52,8 @@ impl Stop {
 pub fn run(cli: &Cli, report: &mut Report) -> Result<(), Stop> {
     let common = &cli.common;
     match &cli.command {
-        None => {
-            report.note("this version has no window yet: running `retort demo`");
-            demo::run(&Demo::default(), common, report)
-        }
+        None => window_or_demo(common, report),
+        Some(Command::Gui(args)) => Ok(gui::start(&args.files, common)?),
         Some(Command::Train(args)) => train::run(args, common, report),
         Some(Command::Convert(args)) => convert::run(args, common, report),
         Some(Command::Render(args)) => render::run(args, common, report),
@@ -66,8 +65,22 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<(), Stop> {
     }
 }
 
+/// The window; where none can be opened, the demo on the command line.
+fn window_or_demo(common: &Common, report: &mut Report) -> Result<(), Stop> {
+    let why = if gui::has_display() {
+        match gui::start(&[], common) {
+            Ok(()) => return Ok(()),
+            Err(error) => report::one_line(&error.to_string()),
+        }
+    } else {
+        "there is no display for the window".into()
+    };
+    report.note(&format!("{why}: running `retort demo`"));
+    demo::run(&Demo::default(), common, report)
+}
+
 /// What wrote a file, for its provenance.
-fn made_by() -> String {
+pub fn made_by() -> String {
     format!("retort {}", env!("CARGO_PKG_VERSION"))
 }
 

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::{interrupt, output};
 
 /// Work plans its steps so that it ends with its time limit. If it is this share late, the runner ends it.
-const GRACE: f32 = 0.02;
+pub const GRACE: f32 = 0.02;
 
 /// The places of a result and its checkpoint, checked before the work begins.
 pub struct Place {
@@ -133,7 +133,7 @@ fn resume_line(args: impl Iterator<Item = OsString>) -> String {
 }
 
 /// A word as a shell takes it back.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -68,6 +68,12 @@ pub struct Entry {
     /// What is changed, in this order, in the object's own scene units.
     #[serde(default)]
     pub edits: Vec<Edit>,
+    /// What people call it; nothing means the name of its file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Whether the window refuses to change it.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub locked: bool,
 }
 
 fn one() -> f32 {
@@ -76,6 +82,21 @@ fn one() -> f32 {
 
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_no(value: &bool) -> bool {
+    !value
+}
+
+/// The value with the shortest numbers that are the same in single precision: 0.2, not 0.20000000298023224.
+fn shortened(value: toml::Value) -> toml::Value {
+    match value {
+        toml::Value::Float(v) => toml::Value::Float((v as f32).to_string().parse().unwrap_or(v)),
+        toml::Value::Array(all) => toml::Value::Array(all.into_iter().map(shortened).collect()),
+        toml::Value::Table(all) => toml::Value::Table(all.into_iter().map(|(k, v)| (k, shortened(v))).collect()),
+        other => other,
+    }
 }
 
 impl Entry {
@@ -141,6 +162,26 @@ impl SceneFile {
             }
         }
         Ok(scene)
+    }
+
+    /// The scene as text that [`SceneFile::parse`] takes back.
+    ///
+    /// # Errors
+    /// When nothing is visible or there is too much of something: it could not be read again.
+    pub fn text(&self) -> Result<String> {
+        let value = toml::Value::try_from(self).map_err(|e| Error::new(format!("the scene cannot be written: {e}")))?;
+        let text = toml::to_string(&shortened(value));
+        let text = text.map_err(|e| Error::new(format!("the scene cannot be written: {e}")))?;
+        Self::parse(&text)?;
+        Ok(text)
+    }
+
+    /// Writes the scene file, all or nothing; the fields that it names are not touched.
+    ///
+    /// # Errors
+    /// As [`SceneFile::text`], or when the place cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        files::write_atomically(path, self.text().map_err(|e| e.file(path))?.as_bytes())
     }
 }
 
@@ -219,8 +260,17 @@ mod tests {
         // About x: y to z; about z: x to y.
         assert!(placed.point(Vec3::Y).distance(Vec3::new(1.0, 0.5, 2.0)) < 1e-5, "{}", placed.point(Vec3::Y));
         assert!(placed.point(Vec3::X).distance(Vec3::new(1.0, 2.5, 0.0)) < 1e-5, "{}", placed.point(Vec3::X));
-        let again = toml::to_string(&scene).expect("TOML");
+        let again = scene.text().expect("TOML");
         assert_eq!(SceneFile::parse(&again).expect("a scene"), scene);
+        assert!(again.contains("0.25") || again.contains("0.5"), "{again}");
+        let mut named = scene.clone();
+        (named.objects[0].name, named.objects[0].locked) = ("Ähre \"1\"".into(), true);
+        named.objects[0].shift = [0.2, 0.1, -0.3];
+        let again = named.text().expect("TOML");
+        assert!(again.contains("0.2,") && !again.contains("0.200"), "{again}");
+        assert_eq!(SceneFile::parse(&again).expect("a scene"), named);
+        named.objects[0].visible = false;
+        assert!(named.text().is_err(), "it could not be read again");
         let plain = SceneFile::parse(HEAD).expect("a scene");
         assert_eq!(plain.objects[0].transform(), Similarity::default());
     }

@@ -1,0 +1,140 @@
+//! What menus and keys do, each once: the menu, the keyboard and the sheet of keys read the same list.
+
+use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
+
+use super::state::{Dialog, Purpose, State};
+
+/// What a menu entry or a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Asks for a file to open.
+    Open,
+    /// Saves the scene.
+    Save,
+    /// Saves the scene under another name.
+    SaveAs,
+    /// Saves the selected object's field.
+    SaveField,
+    /// Saves a picture of the view.
+    Export,
+    /// Closes the window.
+    Quit,
+    /// A step back.
+    Undo,
+    /// A step forth again.
+    Redo,
+    /// Takes the selected object away.
+    Delete,
+    /// Copies the selected object.
+    Duplicate,
+    /// Hides or shows the selected object.
+    Toggle,
+    /// Shows every object.
+    ShowAll,
+    /// Looks at the selected object.
+    Frame,
+    /// Looks at the whole scene.
+    Reset,
+    /// Goes around or flies.
+    Steering,
+    /// The sheet of keys.
+    Keys,
+}
+
+const CTRL: Modifiers = Modifiers::COMMAND;
+const SHIFT: Modifiers = Modifiers::SHIFT;
+const CTRL_SHIFT: Modifiers = Modifiers::COMMAND.plus(Modifiers::SHIFT);
+const NONE: Modifiers = Modifiers::NONE;
+
+/// Every action with its name and its keys, in the order of the sheet. Of two that share a key, the one with more
+/// modifiers comes first: egui leaves out modifiers that were not asked for.
+pub const ALL: &[(Action, &str, &[KeyboardShortcut])] = &[
+    (Action::Open, "Open…", &[KeyboardShortcut::new(CTRL, Key::O)]),
+    (Action::SaveAs, "Save scene as…", &[KeyboardShortcut::new(CTRL_SHIFT, Key::S)]),
+    (Action::Save, "Save scene", &[KeyboardShortcut::new(CTRL, Key::S)]),
+    (Action::SaveField, "Save field as…", &[]),
+    (Action::Export, "Export picture…", &[KeyboardShortcut::new(CTRL, Key::E)]),
+    (Action::Quit, "Quit", &[KeyboardShortcut::new(CTRL, Key::Q)]),
+    (Action::Redo, "Redo", &[KeyboardShortcut::new(CTRL_SHIFT, Key::Z), KeyboardShortcut::new(CTRL, Key::Y)]),
+    (Action::Undo, "Undo", &[KeyboardShortcut::new(CTRL, Key::Z)]),
+    (Action::Duplicate, "Duplicate", &[KeyboardShortcut::new(CTRL, Key::D)]),
+    (Action::Delete, "Delete", &[KeyboardShortcut::new(NONE, Key::Delete)]),
+    (Action::ShowAll, "Show all", &[KeyboardShortcut::new(SHIFT, Key::H)]),
+    (Action::Toggle, "Hide or show", &[KeyboardShortcut::new(NONE, Key::H)]),
+    (Action::Reset, "Look at everything", &[KeyboardShortcut::new(SHIFT, Key::F)]),
+    (Action::Frame, "Look at the selection", &[KeyboardShortcut::new(NONE, Key::F)]),
+    (Action::Steering, "Orbit or fly", &[KeyboardShortcut::new(NONE, Key::V)]),
+    (
+        Action::Keys,
+        "Keys and buttons",
+        &[
+            KeyboardShortcut::new(NONE, Key::Questionmark),
+            KeyboardShortcut::new(SHIFT, Key::Slash),
+            KeyboardShortcut::new(NONE, Key::F1),
+        ],
+    ),
+];
+
+impl Action {
+    /// Its name in menus.
+    pub fn name(self) -> &'static str {
+        ALL.iter().find(|(action, ..)| *action == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// Its first keys, as menus show them.
+    pub fn keys(self, ctx: &Context) -> String {
+        let found = ALL.iter().find(|(action, ..)| *action == self).and_then(|(.., keys)| keys.first());
+        found.map_or_else(String::new, |keys| ctx.format_shortcut(keys))
+    }
+
+    /// Whether it can do something now.
+    pub fn is_possible(self, state: &State) -> bool {
+        let free = state.selection().is_some_and(|(item, _)| !item.locked);
+        match self {
+            Self::Undo => state.history.undo_label().is_some(),
+            Self::Redo => state.history.redo_label().is_some(),
+            Self::Delete => free,
+            Self::Duplicate | Self::Toggle | Self::Frame | Self::SaveField => state.selection().is_some(),
+            Self::Save | Self::SaveAs | Self::Export => !state.document().is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Does it. `aspect` is the viewport's width over its height.
+    pub fn perform(self, state: &mut State, aspect: f32) {
+        if !self.is_possible(state) {
+            return;
+        }
+        match self {
+            Self::Open => state.ask_name(Purpose::Open),
+            Self::Save => state.save(),
+            Self::SaveAs => state.ask_name(Purpose::SaveScene(None)),
+            Self::SaveField => {
+                if let Some(id) = state.selected {
+                    state.ask_name(Purpose::SaveField(id));
+                }
+            }
+            Self::Export => state.ask_picture(aspect),
+            Self::Quit => state.request_close(),
+            Self::Undo => state.undo(),
+            Self::Redo => state.redo(),
+            Self::Delete => state.remove_selected(),
+            Self::Duplicate => state.duplicate_selected(),
+            Self::Toggle => state.toggle_selected(),
+            Self::ShowAll => state.show_all(),
+            Self::Frame => state.frame_selected(),
+            Self::Reset => state.reset_view(),
+            Self::Steering => state.toggle_steering(),
+            Self::Keys => state.dialog = Some(Dialog::Keys),
+        }
+    }
+}
+
+/// The actions whose keys were pressed. None while somebody types.
+pub fn pressed(ctx: &Context) -> Vec<Action> {
+    if ctx.text_edit_focused() {
+        return Vec::new();
+    }
+    let hit = |keys: &&[KeyboardShortcut]| keys.iter().any(|key| ctx.input_mut(|input| input.consume_shortcut(key)));
+    ALL.iter().filter(|(.., keys)| hit(keys)).map(|(action, ..)| *action).collect()
+}
