@@ -1,8 +1,8 @@
-//! A training step of the `fast` hash field on the CPU, through tensors and their gradient graph.
+//! Training steps of the `fast` presets on the CPU, through tensors and their gradient graph.
 //!
 //! `hash_step` is the twin of `tests/yardstick/hash_step.py`: the same field, weights and 78,992 samples, and the same
-//! first loss. `train_step` and `voxels_train_step` are the real thing on the demo scene: rays drawn from photos, marching, the occupancy grid's
-//! refreshes, and the random background.
+//! first loss. `train_step` (hash) and `voxels_train_step` are the real thing on the demo scene: rays drawn from photos,
+//! marching, the occupancy grid's refreshes, and the random background.
 
 #[path = "../../fields/benches/common/mod.rs"]
 mod common;

@@ -31,7 +31,7 @@ const FIRST_EPOCH: u32 = 4;
 const LEAST_POOL: f32 = 0.32;
 /// Radians by which a view is turned about each of its axes, at most.
 const TURN: f32 = std::f32::consts::PI / 20.0;
-/// Batches whose hardest rays the pool would hold if they were whole.
+/// The size of the pool of rays, in batches.
 const POOL_BATCHES: usize = 150;
 /// The share of a ray's samples, by weight, whose points are compared.
 const HEAVIEST: f32 = 0.3;
@@ -64,6 +64,11 @@ impl Active {
     /// Nothing is known yet of so many views.
     pub fn new(config: &ActiveConfig, views: usize) -> Self {
         Self { views: config.views.then(|| HardViews::new(views)), rays: config.rays.then(HardRays::default) }
+    }
+
+    /// Whether there is anything to learn from a batch or a picture.
+    pub fn judges(&self) -> bool {
+        self.views.is_some() || self.rays.is_some()
     }
 
     /// Whether whole views are judged.

@@ -19,8 +19,8 @@ pub struct Scores {
     pub views: Vec<(String, f32, f32)>,
 }
 
-/// Compares pictures of `field`, or of a scene, with `photos` over `background`, all in `[0, 1]`. `on_view` hears how many views are
-/// done, of how many, and the last one's PSNR; it stops the work by returning false.
+/// Compares pictures of `field`, or of a scene, with `photos` over `background`, all in `[0, 1]`. `on_view` hears how many
+/// views are done, of how many, and the last one's PSNR; it stops the work by returning false.
 ///
 /// # Errors
 /// When a photo is too small for SSIM.

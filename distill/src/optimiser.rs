@@ -7,7 +7,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Gradients, Tensor};
 use rayon::prelude::*;
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{DensityEvent, RowPlan, tensor, values};
+use retort_fields::field::{DensityEvent, Param, RowPlan, tensor, values};
 use retort_fields::files::archive::Archive;
 use retort_fields::ops::adam::{self, Moments};
 use retort_fields::ops::mlp::spec::Matrix;
@@ -53,8 +53,10 @@ impl Optimiser {
     /// One step on the field's parameters where `share` of the run is over. `scale` multiplies a group's rate.
     pub fn step(&mut self, field: &mut AnyField, grads: &mut Gradients, share: f32, scale: impl Fn(&str) -> f32) {
         self.t += 1;
-        let names: Vec<_> = field.params().iter().map(|p| p.name).collect();
-        let matrices: Vec<_> = names.iter().map(|name| field.matrices(name)).collect();
+        // Adam alone does not ask where matrices lie.
+        let with_soap = self.config.soap.is_some();
+        let matrices = |p: &Param<'_>| if with_soap { field.matrices(p.name) } else { Vec::new() };
+        let matrices: Vec<_> = field.params().iter().map(matrices).collect();
         for (param, matrices) in field.params_mut().into_iter().zip(matrices) {
             let rate =
                 self.config.rates.get(param.group).map_or(0.0, |s| s.at(share)) * scale(param.group) * self.brake;
@@ -205,13 +207,5 @@ pub fn take_state(archive: &mut Archive, name: &str, shape: [usize; 2], device: 
 
 fn take_rows(moment: &Tensor<2>, plan: &RowPlan) -> Tensor<2> {
     let width = moment.dims()[1];
-    let old = values(moment.clone());
-    let rows = plan.sources.iter().zip(&plan.fresh);
-    let new: Vec<f32> = rows
-        .flat_map(|(&source, &fresh)| {
-            let row = &old[source as usize * width..][..width];
-            row.iter().map(move |&v| if fresh { 0.0 } else { v })
-        })
-        .collect();
-    tensor(new, [plan.sources.len(), width], &moment.device())
+    tensor(plan.gather_state(&values(moment.clone()), width), [plan.sources.len(), width], &moment.device())
 }

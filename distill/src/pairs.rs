@@ -145,7 +145,11 @@ pub enum FromPhotos {
 impl Table {
     /// The training of this kind.
     pub fn scratch_of(&self, kind: Kind) -> Option<&Scratch> {
-        self.scratch.iter().find(|s| s.kind == kind.name())
+        self.scratch_named(kind.name())
+    }
+
+    fn scratch_named(&self, kind: &str) -> Option<&Scratch> {
+        self.scratch.iter().find(|s| s.kind == kind)
     }
 
     /// The conversion of one kind to another.
@@ -182,7 +186,7 @@ impl Pair {
     /// What the student lacks of the best that could be expected: of its teacher, or of itself trained from photos,
     /// whichever is lower; dB, negative where it is better.
     pub fn loss(&self, table: &Table) -> Option<f32> {
-        let of = |kind: &str| table.scratch.iter().find(|s| s.kind == kind).map(|s| s.psnr);
+        let of = |kind: &str| table.scratch_named(kind).map(|s| s.psnr);
         Some(of(&self.teacher)?.min(of(&self.student)?) - self.psnr)
     }
 
@@ -198,7 +202,7 @@ impl Pair {
     }
 
     fn ratio_at(&self, table: &Table, psnr: f32, seconds: f32) -> Option<(f32, bool)> {
-        let scratch = table.scratch.iter().find(|s| s.kind == self.student)?;
+        let scratch = table.scratch_named(&self.student)?;
         let seconds = seconds.max(1e-3);
         Some(match scratch.time_to(psnr) {
             FromPhotos::Takes(time) => (time / seconds, false),

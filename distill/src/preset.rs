@@ -10,6 +10,7 @@ use std::path::Path;
 use retort_fields::error::{Error, Result};
 use retort_fields::ops::adam::AdamSpec;
 use retort_fields::registry::{FieldConfig, Kind};
+use retort_fields::rng::Rng;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -59,6 +60,20 @@ pub enum Background {
     White,
     /// Black.
     Black,
+}
+
+impl Background {
+    /// A colour for each of `n` rays or pictures of a step, `[n, 3]`; random ones depend on `seed` and `step` alone.
+    pub fn colours(self, n: usize, seed: u64, step: u32) -> Vec<f32> {
+        match self {
+            Self::White => vec![1.0; 3 * n],
+            Self::Black => vec![0.0; 3 * n],
+            Self::Random => {
+                let mut rng = Rng::at(seed, "background", u64::from(step));
+                (0..3 * n).map(|_| rng.uniform()).collect()
+            }
+        }
+    }
 }
 
 /// The optimiser: Adam and the learning rate of each parameter group.

@@ -2,6 +2,7 @@
 //! clock, its checkpoint, and the guard that takes it back when a number stops being one.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::optimiser::{Optimiser, take_state};
-use crate::preset::{Growth, Optimise};
+use crate::preset::{ConvertConfig, Growth, Optimise, TrainConfig};
 use crate::schedule::Schedule;
+use crate::task::{Outcome, Progress};
 
 /// Steps between two copies that the guard can go back to.
 const KEEP_EVERY: u32 = 100;
@@ -29,6 +31,8 @@ const MAX_RETURNS: u32 = 5;
 const REACH_BATCHES: u64 = 64;
 /// Rays in such a batch.
 pub const REACH_RAYS: usize = 4096;
+/// Progress is measured this many times in a run.
+const MEASURES: u32 = 20;
 /// Steps between two estimates of how many steps fit into a time limit.
 const ESTIMATE_EVERY: u32 = 25;
 
@@ -121,6 +125,22 @@ pub struct RunConfig<'a> {
     pub penalties: &'a BTreeMap<String, Schedule>,
 }
 
+impl TrainConfig {
+    /// What a run needs of it.
+    pub(crate) fn run(&self) -> RunConfig<'_> {
+        let Self { optimise, ema, steps, growth, penalties, .. } = self;
+        RunConfig { optimise, ema: *ema, steps: *steps, growth, penalties }
+    }
+}
+
+impl ConvertConfig {
+    /// What a run needs of it.
+    pub(crate) fn run(&self) -> RunConfig<'_> {
+        let Self { optimise, ema, steps, growth, penalties, .. } = self;
+        RunConfig { optimise, ema: *ema, steps: *steps, growth, penalties }
+    }
+}
+
 impl Run {
     /// A run that begins with `field`.
     ///
@@ -155,6 +175,29 @@ impl Run {
     /// The share of the run that is over.
     pub fn share(&self) -> f32 {
         (self.step as f32 / self.of as f32).min(1.0)
+    }
+
+    /// Whether progress is measured after the step that was done last.
+    pub fn measures(&self) -> bool {
+        self.step.is_multiple_of((self.of / MEASURES).max(1))
+    }
+
+    /// What the last step reached, and the note that there is, which is then said: its `loss`, where that was a number,
+    /// and the PSNR, where it was measured.
+    pub fn progress(&mut self, stage: &str, loss: Option<f32>, psnr: Option<f32>) -> ControlFlow<Outcome, Progress> {
+        ControlFlow::Continue(Progress {
+            stage: stage.into(),
+            step: self.step,
+            of: self.of,
+            loss: loss.unwrap_or(f32::NAN),
+            psnr,
+            note: self.note.take(),
+        })
+    }
+
+    /// How the run ended.
+    pub fn outcome(&self, psnr: Option<f32>) -> ControlFlow<Outcome, Progress> {
+        ControlFlow::Break(Outcome { steps: self.step, psnr, notes: Vec::new() })
     }
 
     /// Whether the last step is done and left numbers only; a run that ended in something else goes back and on.

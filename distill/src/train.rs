@@ -10,7 +10,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use retort_fields::data::{Dataset, Photo, RayBatch, Split, draw_rays, undistorted};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{Frame, RenderOptions, Scene, Seed, over, tensor, values};
+use retort_fields::field::{Frame, ProbedFrame, RenderOptions, Scene, Seed, over, tensor, values};
 use retort_fields::ops::march::{Marched, march_on};
 use retort_fields::ops::ssim::ssim;
 use retort_fields::parts::occupancy::Occupancy;
@@ -18,17 +18,16 @@ use retort_fields::registry::AnyField;
 use retort_fields::render::visible::exclude_unseen;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
+use retort_shaders::Camera;
 use serde_json::{Value, json};
 
 use crate::loss::difference;
-use crate::preset::{Background, Loss, Preset, TrainConfig};
-use crate::run::{Extra, REACH_RAYS, Run, RunConfig, RunOptions};
+use crate::preset::{Loss, Preset, TrainConfig};
+use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
 
 /// Rays of held-out photos on which progress is measured.
 const PROBE_RAYS: usize = 8192;
-/// Progress is measured this many times in a run.
-const PROBES: u32 = 20;
 /// A batch is not smaller than this, however full the grid.
 const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
@@ -67,15 +66,7 @@ impl Train {
                 primitives.plant(&seeds, device);
             }
         }
-        let config = &preset.train;
-        let run = RunConfig {
-            optimise: &config.optimise,
-            ema: config.ema,
-            steps: config.steps,
-            growth: &config.growth,
-            penalties: &config.penalties,
-        };
-        let run = Run::new(&field, &run, options)?;
+        let run = Run::new(&field, &preset.train.run(), options)?;
         let train = data.split(Split::Train);
         if train.is_empty() {
             return Err(Error::new("there is no photo to train on").file(&data.path).remedy("check the split files"));
@@ -108,24 +99,20 @@ impl Train {
         Ok(train)
     }
 
-    fn photos(&self, split: Split) -> Vec<&Photo> {
-        self.data.split(split)
-    }
-
     fn volume_step(&mut self) -> Result<Option<f32>> {
-        let (photos, seed) = (self.data.split(Split::Train), self.run.seed());
+        let (data, seed, step) = (Arc::clone(&self.data), self.run.seed(), self.run.step);
+        let photos = data.split(Split::Train);
         let pixels = photos.iter().map(|p| p.camera.width as usize * p.camera.height as usize).sum();
         self.run.grow(pixels, |i| {
             let batch = draw_rays(&photos, REACH_RAYS, seed ^ 0x9A0E, i);
             (batch.origins, batch.directions)
         })?;
-        let (seed, step) = (self.run.seed(), self.run.step);
         self.refresh_occupancy(seed, step);
         // As many rays as the preset asks for, unless the grid is still so full that they would take minutes.
         let affordable = (self.config.samples as f32 / self.per_ray.max(1.0)) as usize;
         let rays = affordable.clamp(LEAST_RAYS.min(self.config.rays), self.config.rays);
-        let batch = draw_rays(&self.photos(Split::Train), rays, seed, u64::from(step));
-        let backdrop = self.backdrops(batch.len(), seed, step);
+        let batch = draw_rays(&photos, rays, seed, u64::from(step));
+        let backdrop = self.config.background.colours(batch.len(), seed, step);
         let Some(volume) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
         let jitter = jitter(batch.len(), seed, step);
         let samples = march_on(
@@ -153,22 +140,10 @@ impl Train {
         }
     }
 
-    /// What each ray's transparency is filled with, `[n, 3]`.
-    fn backdrops(&self, n: usize, seed: u64, step: u32) -> Vec<f32> {
-        match self.config.background {
-            Background::White => vec![1.0; 3 * n],
-            Background::Black => vec![0.0; 3 * n],
-            Background::Random => {
-                let mut rng = Rng::at(seed, "background", u64::from(step));
-                (0..3 * n).map(|_| rng.uniform()).collect()
-            }
-        }
-    }
-
     fn primitives_step(&mut self) -> Result<Option<f32>> {
         let (seed, step) = (self.run.seed(), self.run.step);
         let photo = &self.flat[Rng::at(seed, "photo", u64::from(step)).below(self.flat.len())];
-        let backdrop = if self.sees_alpha { self.backdrops(1, seed, step) } else { vec![0.0; 3] };
+        let backdrop = if self.sees_alpha { self.config.background.colours(1, seed, step) } else { vec![0.0; 3] };
         let backdrop = [backdrop[0], backdrop[1], backdrop[2]];
         let Some(primitives) = self.run.field.as_primitives() else { return Err(Error::new("not primitives")) };
         let probed = primitives.render_probed(&photo.camera, step / self.config.sh_every.max(1));
@@ -176,25 +151,13 @@ impl Train {
         let (width, height) = (photo.camera.width, photo.camera.height);
         let target = tensor(photo.rgb_over(backdrop), [(width * height) as usize, 3], &device);
         let loss = picture_loss(&probed.frame, target, photo, backdrop, self.config.loss, self.config.ssim);
-        let extent = self.run.field.scene().extent;
-        let scale = move |group: &str| if group == "means" { extent } else { 1.0 };
-        let (camera, probe, radii) = (photo.camera.clone(), probed.probe, probed.radii);
-        let done = self.run.descend(loss, scale, |field, grads| {
-            let grad = probe.grad_remove(grads).map(values);
-            if let (Some(primitives), Some(grad)) = (field.as_primitives_mut(), grad) {
-                primitives.observe(&camera, &grad, &radii);
-            }
-        })?;
-        if done.is_some() {
-            densify(&mut self.run);
-        }
-        Ok(done)
+        descend_primitives(&mut self.run, loss, &photo.camera, probed)
     }
 
     /// PSNR on held-out photos: random rays for volumes, one picture for primitives.
     fn probe(&self) -> Option<f32> {
         let held =
-            [Split::Test, Split::Val, Split::Train].into_iter().map(|s| self.photos(s)).find(|p| !p.is_empty())?;
+            [Split::Test, Split::Val, Split::Train].into_iter().map(|s| self.data.split(s)).find(|p| !p.is_empty())?;
         let field = self.run.current();
         let mut squares = 0.0_f64;
         let mut count = 0_usize;
@@ -232,8 +195,34 @@ fn worth_a_gradient(field: &AnyField, samples: Marched) -> (Marched, f32) {
     }
 }
 
+/// [`Run::descend`] for the loss of one picture of primitives, as [`retort_fields::field::Primitives::render_probed`]
+/// gave it, with density control. Rates of places are in units of the scene's extent.
+///
+/// # Errors
+/// As [`Run::descend`].
+pub(crate) fn descend_primitives(
+    run: &mut Run,
+    loss: Tensor<1>,
+    camera: &Camera,
+    probed: ProbedFrame,
+) -> Result<Option<f32>> {
+    let ProbedFrame { probe, radii, .. } = probed;
+    let extent = run.field.scene().extent;
+    let scale = |group: &str| if group == "means" { extent } else { 1.0 };
+    let done = run.descend(loss, scale, |field, grads| {
+        let grad = probe.grad_remove(grads).map(values);
+        if let (Some(primitives), Some(grad)) = (field.as_primitives_mut(), grad) {
+            primitives.observe(camera, &grad, &radii);
+        }
+    })?;
+    if done.is_some() {
+        densify(run);
+    }
+    Ok(done)
+}
+
 /// Clones, splits and prunes, and lets the optimiser follow.
-pub(crate) fn densify(run: &mut Run) {
+fn densify(run: &mut Run) {
     let mut rng = Rng::at(run.seed(), "density control", u64::from(run.step));
     let step = run.step;
     // Parameters change by rows: outside the graph, then back onto it.
@@ -258,6 +247,7 @@ pub(crate) fn fill(pixels: Tensor<2>, backdrop: &[f32]) -> Tensor<2> {
     pixels.slice([0..n, 0..3]) + clear * tensor(backdrop.to_vec(), [n, 3], &device)
 }
 
+/// What the photos show over a backdrop for each ray `[n, 3]`, `[n, 3]`.
 fn target_of(batch: &RayBatch, backdrop: &[f32]) -> Vec<f32> {
     let each = batch.colours.iter().zip(backdrop).enumerate();
     each.map(|(i, (c, b))| c * batch.alphas[i / 3] + b * (1.0 - batch.alphas[i / 3])).collect()
@@ -307,19 +297,11 @@ fn seeds_of(data: &Dataset) -> Vec<Seed> {
 impl Task for Train {
     fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
         if self.run.is_over()? {
-            return Ok(ControlFlow::Break(Outcome { steps: self.run.step, psnr: self.probe(), notes: Vec::new() }));
+            return Ok(self.run.outcome(self.probe()));
         }
         let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };
-        let every = (self.run.of / PROBES).max(1);
-        let measured = self.run.step.is_multiple_of(every).then(|| self.probe()).flatten();
-        Ok(ControlFlow::Continue(Progress {
-            stage: "photos".into(),
-            step: self.run.step,
-            of: self.run.of,
-            loss: loss.unwrap_or(f32::NAN),
-            psnr: measured,
-            note: self.run.note.take(),
-        }))
+        let psnr = self.run.measures().then(|| self.probe()).flatten();
+        Ok(self.run.progress("photos", loss, psnr))
     }
 
     fn current(&self) -> AnyField {

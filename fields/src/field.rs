@@ -16,6 +16,7 @@ use crate::data::{Dataset, Photo, Similarity, Split};
 use crate::error::Result;
 use crate::ops::march::spec::MarchSpec;
 use crate::ops::mlp::spec::Matrix;
+use crate::parts::contraction::Contraction;
 use crate::parts::occupancy::Occupancy;
 use crate::rng::Rng;
 
@@ -80,6 +81,13 @@ impl Default for Scene {
             extent: 1.0,
             cameras: Vec::new(),
         }
+    }
+}
+
+impl Scene {
+    /// How its positions become those that a field is asked at.
+    pub fn warp(&self) -> Contraction {
+        Contraction::of(self.unbounded)
     }
 }
 
@@ -231,7 +239,7 @@ pub trait Field: Send + Sync {
         None
     }
 
-    /// The field as two blocks, if it is a volume.
+    /// The same, to be changed.
     fn as_volume_mut(&mut self) -> Option<&mut dyn Volume> {
         None
     }
@@ -241,7 +249,7 @@ pub trait Field: Send + Sync {
         None
     }
 
-    /// The field as primitives, if it is made of them.
+    /// The same, to be changed.
     fn as_primitives_mut(&mut self) -> Option<&mut dyn Primitives> {
         None
     }
@@ -383,12 +391,34 @@ pub struct ProbedFrame {
 }
 
 /// How rows of the parameters change when primitives are born and die.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowPlan {
     /// New row `i` is a copy of old row `sources[i]`.
     pub sources: Vec<u32>,
     /// Whether row `i` starts with empty optimiser state.
     pub fresh: Vec<bool>,
+}
+
+impl RowPlan {
+    /// The new rows of a parameter `[old rows, width]`, `[new rows, width]`.
+    #[must_use]
+    pub fn gather(&self, values: &[f32], width: usize) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(self.sources.len() * width);
+        for &source in &self.sources {
+            rows.extend_from_slice(&values[source as usize * width..][..width]);
+        }
+        rows
+    }
+
+    /// The new rows of an optimiser's state, of the same shapes: zero where fresh.
+    #[must_use]
+    pub fn gather_state(&self, values: &[f32], width: usize) -> Vec<f32> {
+        let mut rows = self.gather(values, width);
+        for (i, _) in self.fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
+            rows[i * width..][..width].fill(0.0);
+        }
+        rows
+    }
 }
 
 /// A point from which a primitive starts.
@@ -438,8 +468,19 @@ pub trait Primitives: Field {
     /// Density and colour of the mixture at `x` `[n, 3]`, seen along `d` `[n, 3]`.
     fn sample(&self, x: &[f32], d: &[f32]) -> PointSample;
 
-    /// Marks cells within three standard deviations of any primitive.
+    /// Occupies the cells within three standard deviations of any primitive, and no others.
     fn mark_occupied(&self, occupancy: &mut Occupancy);
+
+    /// Where the field is not empty: those cells and all that touch them, in a grid over the scene's box.
+    ///
+    /// # Panics
+    /// If there is no grid of this resolution: see [`Occupancy::check`].
+    fn occupancy_grid(&self, resolution: u32) -> Occupancy {
+        let mut grid = Occupancy::new_full(resolution, self.scene().bounds);
+        self.mark_occupied(&mut grid);
+        grid.dilate();
+        grid
+    }
 
     /// Draws `n` points where the mass is, `[n, 3]`.
     fn draw_points(&self, n: usize, rng: &mut Rng) -> Vec<f32>;

@@ -3,11 +3,12 @@
 
 use burn::tensor::{Gradients, Tensor};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{Field, Volume, tensor, values};
+use retort_fields::field::{Field, tensor, values};
 use retort_fields::ops::adam::{self, AdamSpec, Moments};
 use retort_fields::rng::Rng;
 use serde_json::Value;
 
+use super::latent_of;
 use crate::run::Extra;
 
 /// Names of its tensors in a checkpoint, and of its count of steps.
@@ -27,8 +28,7 @@ pub struct Adaptor {
 impl Adaptor {
     /// The adaptor that the pair needs: none where the widths are the same, or where one has no latent.
     pub fn between(teacher: &dyn Field, student: &dyn Field, seed: u64) -> Option<Self> {
-        let latent = |field: &dyn Field| field.as_volume().and_then(Volume::latent_dim);
-        let (from, to) = (latent(student)?, latent(teacher)?);
+        let (from, to) = (latent_of(student)?, latent_of(teacher)?);
         if from == to {
             return None;
         }

@@ -8,13 +8,13 @@ use retort_fields::field::{Volume, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
 use retort_fields::ops::march::Samples;
 use retort_fields::ops::pointwise::trunc_exp;
+use retort_fields::parts::contraction::Contraction;
 use retort_fields::render::volume;
-use retort_fields::rng::Rng;
 
 use super::adaptor::Adaptor;
 use crate::active::weightiest;
 use crate::loss::{difference, weighted};
-use crate::preset::{Background, ConvertConfig, Stage};
+use crate::preset::{ConvertConfig, Stage};
 use crate::train::fill;
 
 /// Light left where a ray ends.
@@ -24,8 +24,11 @@ const STOP: f32 = 1e-4;
 pub struct Lesson {
     /// The samples that its light reaches.
     samples: Arc<Samples>,
+    /// `[n, 1]`
     log_sigma: Tensor<2>,
+    /// `[n, k]`, where the teacher has one that can be taught.
     latent: Option<Tensor<2>>,
+    /// `[n, 3]`
     rgb: Tensor<2>,
     /// Share of the pixel's colour that each sample has, `[n, 1]`.
     weight: Tensor<2>,
@@ -33,6 +36,8 @@ pub struct Lesson {
     pub pixels: Tensor<2>,
 }
 
+/// What a volume says of the student's `samples`, up to where less than `least_light` of a ray's light is left. Nothing
+/// where no sample is.
 pub fn lesson_of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f32) -> Option<Lesson> {
     let seen = volume::see(teacher, samples, least_light.max(STOP))?;
     let n = seen.samples.t.len();
@@ -48,6 +53,8 @@ pub fn lesson_of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f3
     })
 }
 
+/// What primitives say of the student's `samples`, with the `pixels` `[rays, 5]` of their own pictures. Nothing where no
+/// sample is.
 pub fn lesson_of_primitives(
     teacher: &Subject,
     student: &dyn Volume,
@@ -59,7 +66,7 @@ pub fn lesson_of_primitives(
         return None;
     }
     let primitives = teacher.as_primitives()?;
-    let world = in_world(&samples.position, student.march_spec().unbounded);
+    let world = in_world(&samples.position, teacher.scene().warp());
     let said = primitives.sample(&world, &samples.direction);
     let sigma: Vec<f32> = said.log_sigma.iter().map(|l| l.exp()).collect();
     let mut weight = vec![0.0; n];
@@ -79,11 +86,10 @@ pub fn lesson_of_primitives(
 }
 
 /// Warped positions `[n, 3]` as they are in the world.
-pub fn in_world(positions: &[f32], unbounded: bool) -> Vec<f32> {
-    if !unbounded {
+pub fn in_world(positions: &[f32], warp: Contraction) -> Vec<f32> {
+    if warp == Contraction::Identity {
         return positions.to_vec();
     }
-    let warp = retort_fields::parts::contraction::Contraction::Ball;
     positions.chunks_exact(3).flat_map(|p| warp.inverse(glam::Vec3::from_slice(p)).to_array()).collect()
 }
 
@@ -148,15 +154,4 @@ fn points_that_matter(lesson: &Lesson, log_sigma: &Tensor<2>, device: &Device) -
     weights(&samples.ray_start, &sigma, &samples.dt, STOP, &mut weight);
     let kept = weightiest(&samples.ray_start, &values(lesson.weight.clone()), &weight);
     Tensor::from_ints(kept.as_slice(), device)
-}
-
-pub fn backdrops(background: Background, n: usize, seed: u64, step: u32) -> Vec<f32> {
-    match background {
-        Background::White => vec![1.0; 3 * n],
-        Background::Black => vec![0.0; 3 * n],
-        Background::Random => {
-            let mut rng = Rng::at(seed, "background", u64::from(step));
-            (0..3 * n).map(|_| rng.uniform()).collect()
-        }
-    }
 }

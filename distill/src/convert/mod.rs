@@ -30,19 +30,17 @@ use crate::active::Active;
 use crate::gallery::{Gallery, Rays};
 use crate::loss::difference;
 use crate::preset::{ConvertConfig, Level, Preset, Stage};
-use crate::run::{Extra, REACH_RAYS, Run, RunConfig, RunOptions};
+use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
-use crate::train::{densify, fill, jitter};
+use crate::train::{descend_primitives, fill, jitter};
 use crate::views;
 
 use adaptor::Adaptor;
-use lesson::{backdrops, lesson_of_primitives, lesson_of_volume, volume_loss};
+use lesson::{lesson_of_primitives, lesson_of_volume, volume_loss};
 
 /// Views on which student and teacher are compared while the work goes on, and their height in pixels for volumes.
 const PROBE_VIEWS: u64 = 2;
 const PROBE_SIZE: u32 = 64;
-/// Times that they are compared in a run.
-const PROBES: u32 = 20;
 /// A teacher whose pictures are nowhere more opaque than this shows nothing.
 const NOTHING: f32 = 0.02;
 
@@ -81,14 +79,7 @@ impl Convert {
                 primitives.plant(&seeds, device);
             }
         }
-        let run = RunConfig {
-            optimise: &config.optimise,
-            ema: config.ema,
-            steps: config.steps,
-            growth: &config.growth,
-            penalties: &config.penalties,
-        };
-        let mut run = Run::new(&student, &run, options)?;
+        let mut run = Run::new(&student, &config.run(), options)?;
         run.count(begun.elapsed().as_secs_f32());
         let work = format!("convert {} to {}", teacher.name(), student.kind());
         let active = Active::new(&config.active, config.views);
@@ -162,7 +153,7 @@ impl Convert {
             self.run.step += 1;
             return Ok(Some(0.0));
         };
-        let backdrop = backdrops(self.config.background, rays.len(), seed, step);
+        let backdrop = self.config.background.colours(rays.len(), seed, step);
         let map = self.adaptor.as_ref().map(Adaptor::on_graph);
         let (loss, picture) = volume_loss(student, &lesson, &stage, &self.config, &backdrop, map.as_ref());
         let (adaptor, adam) = (&mut self.adaptor, &self.config.optimise.adam);
@@ -175,7 +166,8 @@ impl Convert {
                 }
             },
         )?;
-        if let Some(picture) = picture.filter(|_| done.is_some()) {
+        // To read the colours makes a GPU wait for the host: not for nothing.
+        if let Some(picture) = picture.filter(|_| done.is_some() && self.active.judges()) {
             let wanted = fill(lesson.pixels, &backdrop);
             self.active.learn(&rays, &values(picture), &values(wanted), &mut self.gallery, seed);
         }
@@ -204,8 +196,8 @@ impl Convert {
         let probed = primitives.render_probed(camera, u32::MAX);
         let device = probed.frame.pixels.device();
         let n = pixels.len() / 5;
-        let b = backdrops(self.config.background, 1, seed, step);
-        let backdrop = [b[0], b[1], b[2]];
+        let backdrop = self.config.background.colours(1, seed, step);
+        let backdrop = [backdrop[0], backdrop[1], backdrop[2]];
         let target = tensor(pixels.to_vec(), [n, 5], &device);
         let picture = over(probed.frame.pixels.clone(), backdrop);
         let wanted = over(target.clone(), backdrop).clamp(0.0, 1.0);
@@ -218,23 +210,12 @@ impl Convert {
         }
         if stage.alpha > 0.0 {
             let alpha = |t: Tensor<2>| t.slice([0..n, 3..4]);
-            let d = alpha(probed.frame.pixels) - alpha(target);
+            let d = alpha(probed.frame.pixels.clone()) - alpha(target);
             loss = loss + (d.clone() * d).mean() * stage.alpha;
         }
-        let extent = self.run.field.scene().extent;
-        let (camera, probe, radii) = (camera.clone(), probed.probe, probed.radii);
-        let scale = move |group: &str| if group == "means" { extent } else { 1.0 };
-        let done = self.run.descend(loss, scale, |field, grads| {
-            let grad = probe.grad_remove(grads).map(values);
-            if let (Some(primitives), Some(grad)) = (field.as_primitives_mut(), grad) {
-                primitives.observe(&camera, &grad, &radii);
-            }
-        })?;
-        if done.is_some() {
-            densify(&mut self.run);
-            if let Some((picture, wanted)) = seen {
-                self.active.learn_view(view, &picture, &wanted, &mut self.gallery, seed);
-            }
+        let done = descend_primitives(&mut self.run, loss, camera, probed)?;
+        if let Some((picture, wanted)) = seen.filter(|_| done.is_some()) {
+            self.active.learn_view(view, &picture, &wanted, &mut self.gallery, seed);
         }
         Ok(done)
     }
@@ -252,10 +233,17 @@ impl Convert {
     }
 }
 
+/// The width of a field's latent, where it has one that can be taught.
+fn latent_of(field: &dyn Field) -> Option<usize> {
+    field.as_volume().and_then(Volume::latent_dim)
+}
+
 /// The stages that the pair has a place for.
+///
+/// # Errors
+/// When there is none.
 fn stages_for(teacher: &Subject, student: &AnyField, config: &ConvertConfig) -> Result<Vec<Stage>> {
-    let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
-    let (taught, learned) = (latent(&**teacher), latent(&**student));
+    let (taught, learned) = (latent_of(&**teacher), latent_of(&**student));
     let fits = |level: Level| match level {
         Level::Latent => learned.is_some() && taught.is_some(),
         Level::Volume => student.as_volume().is_some(),
@@ -295,21 +283,12 @@ fn probe_views(teacher: &Subject, seed: u64, size: u32) -> Result<Vec<(Camera, V
 impl Task for Convert {
     fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
         if self.run.is_over()? {
-            let psnr = Some(self.probe());
-            return Ok(ControlFlow::Break(Outcome { steps: self.run.step, psnr, notes: Vec::new() }));
+            return Ok(self.run.outcome(Some(self.probe())));
         }
         let stage = self.stage().level.name();
         let loss = if self.run.field.as_volume().is_some() { self.volume_step()? } else { self.primitives_step()? };
-        let every = (self.run.of / PROBES).max(1);
-        let measured = self.run.step.is_multiple_of(every).then(|| self.probe());
-        Ok(ControlFlow::Continue(Progress {
-            stage: stage.into(),
-            step: self.run.step,
-            of: self.run.of,
-            loss: loss.unwrap_or(f32::NAN),
-            psnr: measured,
-            note: self.run.note.take(),
-        }))
+        let psnr = self.run.measures().then(|| self.probe());
+        Ok(self.run.progress(stage, loss, psnr))
     }
 
     fn current(&self) -> AnyField {

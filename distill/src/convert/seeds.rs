@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use retort_fields::compose::Subject;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{Seed, tensor, values};
-use retort_fields::parts::contraction::Contraction;
 use retort_fields::parts::looks::{direction, fitted};
 use retort_fields::parts::sh;
 use retort_fields::rng::Rng;
@@ -105,7 +104,7 @@ fn candidates(teacher: &Subject, gallery: &Gallery, count: usize, seed: u64) -> 
 /// The density at each place, per scene unit; nothing where the teacher is no volume.
 fn density_at(teacher: &Subject, places: &[Place]) -> Option<Vec<f32>> {
     let volume = teacher.as_volume()?;
-    let warp = if teacher.scene().unbounded { Contraction::Ball } else { Contraction::Identity };
+    let warp = teacher.scene().warp();
     let mut density = Vec::with_capacity(places.len());
     for places in places.chunks(CHUNK) {
         let x = places.iter().flat_map(|p| warp.apply(p.seed.position.into()).to_array()).collect();
@@ -119,7 +118,7 @@ fn density_at(teacher: &Subject, places: &[Place]) -> Option<Vec<f32>> {
 /// colour.
 fn colour(teacher: &Subject, places: &mut [Place]) {
     let scene = teacher.scene();
-    let warp = if scene.unbounded { Contraction::Ball } else { Contraction::Identity };
+    let warp = scene.warp();
     let cameras: Vec<Vec3> = scene.cameras.iter().map(|pose| pose.position).collect();
     for (part, places) in places.chunks_mut(CHUNK).enumerate() {
         let x: Vec<f32> = places.iter().flat_map(|p| warp.apply(p.seed.position.into()).to_array()).collect();
@@ -128,7 +127,7 @@ fn colour(teacher: &Subject, places: &mut [Place]) {
             (0..LOOKS).flat_map(|look| direction(&cameras, place, point, look, LOOKS).to_array()).collect::<Vec<_>>()
         };
         let d: Vec<f32> = places.iter().enumerate().flat_map(look).collect();
-        let said = said_of_points(teacher, scene.unbounded, &x, &d);
+        let said = said_of_points(teacher, &x, &d);
         let looks = d.par_chunks(3 * LOOKS).zip(said.rgb.par_chunks(3 * LOOKS));
         places.par_iter_mut().zip(looks).with_min_len(64).for_each(|(place, (d, rgb))| {
             let sums: Vec<f32> = rgb.iter().map(|rgb| rgb - 0.5).collect();

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use retort_fields::compose::Subject;
 use retort_fields::error::Result;
-use retort_fields::field::{AskBlock1, Field, PointSample, Source, Volume, tensor, values};
+use retort_fields::field::{AskBlock1, Field, PointSample, Source, tensor, values};
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
 
 use crate::preset::ConvertConfig;
 
+use super::latent_of;
 use super::lesson::in_world;
 
 /// Gives the student the teacher's empty space, and its colour network where both have the same.
+///
+/// # Errors
+/// When the student's occupancy grid is not possible over the teacher's box.
 pub fn inherit(teacher: &Subject, student: &mut AnyField) -> Result<()> {
-    let both_share = {
-        let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
-        latent(&**teacher).is_some() && latent(&**teacher) == latent(&**student)
-    };
-    if both_share {
+    if are_of_one_width(teacher, student) {
         let known: Vec<_> = teacher.params().into_iter().map(|p| (p.name, p.tensor.clone())).collect();
         for param in student.params_mut() {
             let same = known.iter().find(|(name, t)| *name == param.name && t.dims() == param.tensor.dims());
@@ -27,31 +27,32 @@ pub fn inherit(teacher: &Subject, student: &mut AnyField) -> Result<()> {
             }
         }
     }
-    let scene = teacher.scene().clone();
     let Some(volume) = student.as_volume_mut() else { return Ok(()) };
     let resolution = volume.occupancy().resolution();
-    let grid = if let Some(taught) = teacher.as_volume() {
-        resampled(taught.occupancy(), resolution)?
-    } else {
-        let mut grid = Occupancy::new_full(resolution, scene.bounds);
-        if let Some(primitives) = teacher.as_primitives() {
-            primitives.mark_occupied(&mut grid);
-        }
-        grid.dilate();
-        grid
-    };
-    volume.set_occupancy(Arc::new(grid));
+    if let Some(taught) = teacher.as_volume() {
+        volume.set_occupancy(Arc::new(resampled(taught.occupancy(), resolution)?));
+    } else if let Some(primitives) = teacher.as_primitives() {
+        volume.set_occupancy(Arc::new(primitives.occupancy_grid(resolution)));
+    }
     Ok(())
 }
 
+/// Whether both have a latent that can be taught, of the same width.
+fn are_of_one_width(teacher: &Subject, student: &AnyField) -> bool {
+    let width = latent_of(&**teacher);
+    width.is_some() && width == latent_of(&**student)
+}
+
 /// Gives the student what needs no training, in the resolution that its schedule begins with.
+///
+/// # Errors
+/// When that resolution is out of the kind's range.
 pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
     let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
     let resolution = first.filter_map(|growth| growth.resolution).last();
     let same = has_same_colours(teacher, student);
     let Some(volume) = student.as_volume_mut() else { return Ok(()) };
-    let unbounded = volume.march_spec().unbounded;
-    let ask = |x: &[f32], d: &[f32]| said_of_points(teacher, unbounded, x, d);
+    let ask = |x: &[f32], d: &[f32]| said_of_points(teacher, x, d);
     let taught = teacher.as_volume().filter(|_| same);
     let block1 = taught.map(|teacher| {
         move |x: &[f32]| {
@@ -69,13 +70,11 @@ fn has_same_colours(teacher: &Subject, student: &AnyField) -> bool {
         let net = field.params().into_iter().find(|p| p.name == "colour_net");
         net.map(|p| values(p.tensor.clone()))
     };
-    let latent = |f: &dyn Field| f.as_volume().and_then(Volume::latent_dim);
-    let (taught, learned): (&dyn Field, &dyn Field) = (&**teacher, &**student);
-    latent(taught).is_some() && latent(taught) == latent(learned) && colours(taught) == colours(learned)
+    are_of_one_width(teacher, student) && colours(&**teacher) == colours(&**student)
 }
 
 /// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
-pub fn said_of_points(teacher: &Subject, unbounded: bool, x: &[f32], d: &[f32]) -> PointSample {
+pub fn said_of_points(teacher: &Subject, x: &[f32], d: &[f32]) -> PointSample {
     let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
     let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
         rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
@@ -91,16 +90,19 @@ pub fn said_of_points(teacher: &Subject, unbounded: bool, x: &[f32], d: &[f32]) 
     let Some(primitives) = teacher.as_primitives() else {
         return PointSample { log_sigma: vec![f32::NEG_INFINITY; n], rgb: vec![0.5; d.len()] };
     };
-    let said = primitives.sample(&repeated(&in_world(x, unbounded), 3), d);
+    let said = primitives.sample(&repeated(&in_world(x, teacher.scene().warp()), 3), d);
     PointSample { log_sigma: said.log_sigma.into_iter().step_by(looks.max(1)).collect(), rgb: said.rgb }
 }
 
 /// The same occupied space in another resolution; a coarser cell is occupied where any point of it is.
+///
+/// # Errors
+/// As [`Occupancy::from_bits`].
 fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
     if grid.resolution() == resolution {
         return Ok(grid.clone());
     }
-    let mut new = Occupancy::new_full(resolution, grid.bounds());
+    let new = Occupancy::new_full(resolution, grid.bounds());
     let parts = (grid.resolution() / resolution).max(1);
     let size = grid.bounds().size() / resolution as f32;
     let cells = (resolution as usize).pow(3);
@@ -113,6 +115,5 @@ fn resampled(grid: &Occupancy, resolution: u32) -> Result<Occupancy> {
         });
         bits[cell / 64] |= u64::from(any) << (cell % 64);
     }
-    new = Occupancy::from_bits(resolution, new.bounds(), &bits)?;
-    Ok(new)
+    Occupancy::from_bits(resolution, grid.bounds(), &bits)
 }

@@ -131,7 +131,7 @@ impl Placed {
     }
 
     fn warp(&self) -> Contraction {
-        if self.object.field.scene().unbounded { Contraction::Ball } else { Contraction::Identity }
+        self.object.field.scene().warp()
     }
 
     /// Where a point `x` of the composition (warped) is to the object, if the object shows anything there.
@@ -235,8 +235,7 @@ impl Placed {
     /// The boxes, in its own warped units, of the cells in which it shows something.
     fn cells(&self) -> impl Iterator<Item = Aabb> + '_ {
         let half = 0.5 / self.grid.cells_per_unit();
-        let occupied = |cell: &usize| self.grid.bits()[cell / 64] >> (cell % 64) & 1 == 1;
-        (0..self.grid.density().len()).filter(occupied).filter_map(move |cell| {
+        self.grid.occupied().filter_map(move |cell| {
             let centre = self.grid.cell_centre(cell);
             let part = Aabb::new(centre - half, centre + half);
             (!self.hides(part)).then_some(part)
@@ -245,9 +244,8 @@ impl Placed {
 
     /// The box of the composition around a box of a bounded object.
     fn moved(&self, part: Aabb) -> Aabb {
-        around_turned(part, self.scene_from_object.rotation, |x| self.scene_from_object.point(x), {
-            self.scene_from_object.scale
-        })
+        let place = &self.scene_from_object;
+        around_turned(part, place.rotation, |x| place.point(x), place.scale)
     }
 
     /// The box of the composition that holds all that it shows; nothing where it shows nothing.
@@ -305,12 +303,8 @@ fn grid_of(field: &AnyField) -> Arc<Occupancy> {
     if let Some(volume) = field.as_volume() {
         return Arc::clone(volume.occupancy());
     }
-    let mut grid = Occupancy::new_full(GRID, field.scene().bounds);
-    if let Some(primitives) = field.as_primitives() {
-        primitives.mark_occupied(&mut grid);
-    }
-    grid.dilate();
-    Arc::new(grid)
+    let full = || Occupancy::new_full(GRID, field.scene().bounds);
+    Arc::new(field.as_primitives().map_or_else(full, |primitives| primitives.occupancy_grid(GRID)))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw::{Extent, Raw};
 use crate::error::{Error, Result};
+use crate::parts::contraction::Contraction;
 
 /// A similarity: `x_scene = scale * (rotation * x) + translation`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ impl Placement {
     }
 
     pub fn bounds(&self) -> Aabb {
-        Aabb::cube(if self.unbounded { 2.0 } else { 1.0 })
+        Contraction::of(self.unbounded).bounds()
     }
 
     /// `centre` to the origin and `half` to 1.

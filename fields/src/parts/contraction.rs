@@ -22,10 +22,15 @@ pub enum Contraction {
 }
 
 impl Contraction {
+    /// That of a scene which is `unbounded`, or not.
+    #[inline(always)]
+    pub fn of(unbounded: bool) -> Self {
+        if unbounded { Self::Ball } else { Self::Identity }
+    }
+
     /// The box of warped space that holds every warped point: `[-1, 1]³` or `[-2, 2]³`.
     pub fn bounds(self) -> Aabb {
-        let reach = if self == Self::Ball { 2.0 } else { 1.0 };
-        Aabb::new(Vec3::splat(-reach), Vec3::splat(reach))
+        Aabb::cube(if self == Self::Ball { 2.0 } else { 1.0 })
     }
 
     /// The warped position of `x`.

@@ -1,5 +1,6 @@
 //! What every two-block volume shares: its frame, its occupancy, how rays are sampled, and the colour head of
-//! progressive distillation — `rgb = sigmoid(colour_net([latent, SH₄(d)]))` (Fang et al. 2023; Müller et al. 2022).
+//! progressive distillation — `rgb = sigmoid(colour_net([latent, SH₄(d)]))` (Fang et al. 2023; Müller et al. 2022), or
+//! with sines and cosines instead of harmonics ([`ColourEncoding`]).
 
 use std::sync::Arc;
 

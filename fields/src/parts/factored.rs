@@ -253,7 +253,7 @@ impl<const PLANES: bool> Factored<PLANES> {
         let cut = kept.map(|kept| grid_points_around(&kept, &bounds, spec.resolution));
         let cut = cut.filter(|(low, high)| *low != [0; 3] || *high != spec.resolution.map(|r| r - 1));
         if let Some((low, high)) = cut {
-            let step = bounds.size() / Vec3::from_array(spec.resolution.map(|r| (r - 1) as f32));
+            let step = bounds.size() / spec.cells();
             let place = |i: [u32; 3]| bounds.min + step * Vec3::from_array(i.map(|i| i as f32));
             bounds = Aabb { min: place(low), max: place(high) };
             let (part, values) = cropped(&spec, &values(self.factors.clone()), low, high);
@@ -301,11 +301,9 @@ fn log_softplus(z: Tensor<2>) -> Tensor<2> {
 
 /// The box around all occupied cells; nothing where there are none.
 fn box_of(grid: &Occupancy) -> Option<Aabb> {
-    let words = grid.bits().iter().enumerate().filter(|(_, word)| **word != 0);
-    let cells =
-        words.flat_map(|(i, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * i + bit));
     let half = 0.5 / grid.cells_per_unit();
-    Aabb::around(cells.map(|cell| grid.cell_centre(cell))).map(|b| Aabb { min: b.min - half, max: b.max + half })
+    let centres = grid.occupied().map(|cell| grid.cell_centre(cell));
+    Aabb::around(centres).map(|b| Aabb { min: b.min - half, max: b.max + half })
 }
 
 /// The innermost grid points of `bounds` that hold `kept` between them, at least a cell apart.

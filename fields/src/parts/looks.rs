@@ -1,8 +1,8 @@
-//! What a point looks like from several sides, as spherical harmonics: linear least squares with a ridge, by Cholesky.
+//! What a point looks like from several sides, as spherical harmonics: linear least squares with a ridge.
 
 use glam::Vec3;
 
-use super::sh;
+use super::{cholesky, sh};
 
 /// The `look`-th of `of` directions to a place in the world: from one of the cameras, or from anywhere where there is
 /// none. `point` tells places apart, so that neighbours are seen by other cameras.
@@ -30,7 +30,7 @@ pub fn fitted<const F: usize>(d: &[f32], values: &[f32], ridge: [f64; 2]) -> [[f
     for (d, value) in d.chunks_exact(3).zip(values.chunks_exact(3)) {
         let basis = sh::eval_basis(degree, Vec3::from_slice(d));
         for i in 0..F {
-            for j in 0..=i {
+            for j in i..F {
                 a[i][j] += f64::from(basis[i] * basis[j]);
             }
             for c in 0..3 {
@@ -38,25 +38,8 @@ pub fn fitted<const F: usize>(d: &[f32], values: &[f32], ridge: [f64; 2]) -> [[f
             }
         }
     }
-    for i in 0..F {
-        for j in 0..=i {
-            let done: f64 = (0..j).map(|k| a[i][k] * a[j][k]).sum();
-            // The ridge keeps the diagonal above zero.
-            a[i][j] = if i == j { (a[i][i] - done).max(1e-12).sqrt() } else { (a[i][j] - done) / a[j][j] };
-        }
-    }
-    let mut out = [[0.0; F]; 3];
-    for c in 0..3 {
-        let mut x = [0.0_f64; F];
-        for i in 0..F {
-            x[i] = (b[i][c] - (0..i).map(|k| a[i][k] * x[k]).sum::<f64>()) / a[i][i];
-        }
-        for i in (0..F).rev() {
-            x[i] = (x[i] - (i + 1..F).map(|k| a[k][i] * x[k]).sum::<f64>()) / a[i][i];
-        }
-        (0..F).for_each(|k| out[c][k] = x[k] as f32);
-    }
-    out
+    cholesky::solve(a.as_flattened_mut(), b.as_flattened_mut(), F, 3);
+    std::array::from_fn(|c| std::array::from_fn(|k| b[k][c] as f32))
 }
 
 /// What a sigmoid makes `rgb` of. Colours near 0 and 1 are held away from them.

@@ -1,5 +1,7 @@
-//! What several representations share: encodings, the occupancy grid, the warp of unbounded scenes.
+//! What several representations share: encodings, small networks, the occupancy grid, the warp of unbounded scenes, and
+//! what starts without training are fitted by.
 
+pub mod cholesky;
 pub mod contraction;
 pub mod core;
 pub mod factored;

@@ -9,8 +9,8 @@ use crate::rng::Rng;
 
 /// A plain stack without biases: `input → hidden… → output`, a rectifier between, nothing after (as `tiny-cuda-nn` has it).
 pub fn plain(input: usize, hidden: &[usize], output: usize) -> MlpSpec {
-    let relu = hidden.iter().map(|&out| Layer { out, bias: false, activation: Activation::Relu, concat_input: false });
-    let last = Layer { out: output, bias: false, activation: Activation::None, concat_input: false };
+    let relu = hidden.iter().map(|&out| Layer::new(out, Activation::Relu));
+    let last = Layer::new(output, Activation::None);
     MlpSpec { input, layers: relu.chain([last]).collect() }
 }
 
@@ -18,15 +18,13 @@ pub fn plain(input: usize, hidden: &[usize], output: usize) -> MlpSpec {
 /// `[out, in]`, then biases `[out]`.
 pub fn init(spec: &MlpSpec, rng: &mut Rng, device: &Device) -> Tensor<2> {
     let mut values = Vec::with_capacity(spec.param_count());
-    let mut width = spec.input;
-    for layer in &spec.layers {
-        let input = width + if layer.concat_input { spec.input } else { 0 };
+    for (l, layer) in spec.layers.iter().enumerate() {
+        let input = spec.in_dim(l);
         let bound = (6.0 / (input + layer.out) as f32).sqrt();
         values.extend((0..input * layer.out).map(|_| rng.range(-bound, bound)));
         if layer.bias {
             values.extend(std::iter::repeat_n(0.0, layer.out));
         }
-        width = layer.out;
     }
     let count = values.len();
     tensor(values, [1, count], device)

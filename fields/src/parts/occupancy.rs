@@ -155,6 +155,17 @@ impl Occupancy {
         (ones as f64 / self.density.len() as f64) as f32
     }
 
+    /// The occupied cells, in rising order.
+    pub fn occupied(&self) -> impl Iterator<Item = usize> + '_ {
+        ones(self.bits())
+    }
+
+    /// Whether a cell is occupied.
+    #[inline]
+    pub fn is_occupied(&self, cell: usize) -> bool {
+        bit(self.bits(), cell)
+    }
+
     /// The middle of a cell, in warped space.
     pub fn cell_centre(&self, cell: usize) -> Vec3 {
         self.bounds.min + (self.cell_corner(cell) + 0.5) / self.scale
@@ -339,16 +350,11 @@ impl Occupancy {
             let shift = self.resolution.trailing_zeros() as usize - level;
             let mut coarse = vec![0_u64; (1_usize << (3 * shift)).div_ceil(64)];
             let (fine_shift, mask) = (shift + 1, (2 << shift) - 1);
-            for (word, &bits) in self.levels[level - 1].iter().enumerate() {
-                let mut left = bits;
-                while left != 0 {
-                    let cell = word * 64 + left.trailing_zeros() as usize;
-                    let (x, y, z) = (cell & mask, (cell >> fine_shift) & mask, cell >> (2 * fine_shift));
-                    let index = x >> 1 | (y >> 1) << shift | (z >> 1) << (2 * shift);
-                    coarse[index / 64] |= 1 << (index % 64);
-                    left &= left - 1;
-                }
-            }
+            ones(&self.levels[level - 1]).for_each(|cell| {
+                let (x, y, z) = (cell & mask, (cell >> fine_shift) & mask, cell >> (2 * fine_shift));
+                let index = x >> 1 | (y >> 1) << shift | (z >> 1) << (2 * shift);
+                coarse[index / 64] |= 1 << (index % 64);
+            });
             self.levels[level] = coarse;
         }
     }
@@ -363,6 +369,18 @@ fn cell_corner(cell: usize, shift: u32) -> Vec3 {
 #[inline(always)]
 fn bit(bits: &[u64], index: usize) -> bool {
     bits[index / 64] >> (index % 64) & 1 == 1
+}
+
+/// The indices of the bits that are set, in rising order.
+fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
+    bits.iter().enumerate().flat_map(|(word, &bits)| {
+        let mut left = bits;
+        std::iter::from_fn(move || {
+            let at = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(64 * word + at)
+        })
+    })
 }
 
 /// The index of the block that holds `cell`, at a level of the pyramid of a grid of `resolution`.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 /// The derivative is evaluated at an argument of at most this size.
 pub const GRADIENT_LIMIT: f32 = 12.0;
-/// The range of `log_sigma` that teachers and students share in conversion (per scene unit).
+/// The range that progressive volume distillation's code holds `log_sigma` in (per scene unit); a field here says its own.
 pub const LOG_SIGMA_RANGE: (f32, f32) = (-2.0, 7.0);
 
 const CHUNK: usize = 8192;

@@ -12,7 +12,6 @@ use retort_shaders::Camera;
 use crate::field::{Scene, Volume, values};
 use crate::ops::composite::cpu::weights;
 use crate::ops::march::march;
-use crate::parts::contraction::Contraction;
 use crate::parts::occupancy::Occupancy;
 use crate::render::volume::see;
 
@@ -21,7 +20,7 @@ const CHUNK: usize = 4096;
 
 /// Empties for good the cells of `grid` that lie in none of the pictures.
 pub fn exclude_unseen(grid: &mut Occupancy, scene: &Scene, cameras: &[Camera]) {
-    let warp = if scene.unbounded { Contraction::Ball } else { Contraction::Identity };
+    let warp = scene.warp();
     let cells = (grid.resolution() as usize).pow(3);
     let half = 0.5 / grid.cells_per_unit();
     let views: Vec<View> = cameras.iter().map(View::of).collect();

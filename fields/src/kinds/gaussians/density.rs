@@ -2,11 +2,12 @@
 //! Gaussians are cloned and large ones split; faint and oversized ones go.
 //!
 //! Everything here is a pure function on slices. [`plan`] says which old row each new row copies, and the same map is
-//! applied to the parameters and to the state of the optimiser ([`RowPlan::gather`], [`RowPlan::gather_state`]).
+//! applied to the parameters and to the state of the optimiser ([`RowPlan`]).
 
 use glam::{Quat, Vec3};
 use serde::{Deserialize, Serialize};
 
+use crate::field::RowPlan;
 use crate::ops::splat::SplatParams;
 use crate::rng::Rng;
 
@@ -160,40 +161,18 @@ pub struct RowEdit {
     pub log_scale: [f32; 3],
 }
 
-/// Where the new rows come from.
+/// What becomes of the rows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RowPlan {
-    /// New row `i` copies old row `sources[i]`.
-    pub sources: Vec<u32>,
-    /// Whether the optimiser knows nothing of the new row yet.
-    pub fresh: Vec<bool>,
+pub struct Plan {
+    /// Which old row each new row copies.
+    pub rows: RowPlan,
     /// Changes after copying, by rising row.
     pub edits: Vec<RowEdit>,
     /// Gaussians cloned, split, and removed for being faint or too large.
     pub counts: [usize; 3],
 }
 
-impl RowPlan {
-    /// The new rows of a parameter of `width` values a row.
-    #[must_use]
-    pub fn gather(&self, values: &[f32], width: usize) -> Vec<f32> {
-        let mut rows = Vec::with_capacity(self.sources.len() * width);
-        for &source in &self.sources {
-            rows.extend_from_slice(&values[source as usize * width..(source as usize + 1) * width]);
-        }
-        rows
-    }
-
-    /// The new rows of the optimiser's state: zero where fresh.
-    #[must_use]
-    pub fn gather_state(&self, values: &[f32], width: usize) -> Vec<f32> {
-        let mut rows = self.gather(values, width);
-        for (i, _) in self.fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
-            rows[i * width..(i + 1) * width].fill(0.0);
-        }
-        rows
-    }
-
+impl Plan {
     /// Makes the edits in the gathered means and log scales, `[n, 3]` each.
     pub fn edit(&self, means: &mut [f32], log_scales: &mut [f32]) {
         for edit in &self.edits {
@@ -204,8 +183,8 @@ impl RowPlan {
     }
 
     fn push(&mut self, source: usize, fresh: bool) {
-        self.sources.push(source as u32);
-        self.fresh.push(fresh);
+        self.rows.sources.push(source as u32);
+        self.rows.fresh.push(fresh);
     }
 }
 
@@ -245,13 +224,13 @@ pub fn plan(
     params: &SplatParams,
     extent: f32,
     rng: &mut Rng,
-) -> RowPlan {
+) -> Plan {
     let n = params.raw_opacity.len();
     assert_eq!(stats.count.len(), n, "the statistics are of {} Gaussians, not {n}", stats.count.len());
     let mut judged: Vec<Judged> = (0..n).map(|i| judge(config, step, stats, params, extent, i)).collect();
     limit(config, &mut judged);
 
-    let mut plan = RowPlan::default();
+    let mut plan = Plan::default();
     for (i, row) in judged.iter().enumerate() {
         if row.kept && row.fate != Fate::Split {
             plan.push(i, false);
@@ -267,7 +246,7 @@ pub fn plan(
         plan.counts[1] += 1;
         for _ in 0..row.children {
             let (mean, log_scale) = child(config, params, i, rng);
-            plan.edits.push(RowEdit { row: plan.sources.len() as u32, mean, log_scale });
+            plan.edits.push(RowEdit { row: plan.rows.sources.len() as u32, mean, log_scale });
             plan.push(i, true);
         }
     }

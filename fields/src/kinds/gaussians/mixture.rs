@@ -1,9 +1,9 @@
 //! Gaussians as a density, for volume-level distillation.
 //!
-//! `σ(x) = Σ κᵢ exp(−½ dᵢ²)` with `κᵢ = −ln(1 − min(oᵢ, 0.99)) / (√(2π) s̃ᵢ)` and `s̃ᵢ = (vᵀ Σᵢ⁻¹ v)^(−½)`, the width of the
-//! Gaussian along the ray: the integral through an isolated Gaussian's centre then gives back its opacity. Colour is
-//! the κ-weighted mean. Overlap and the order of depth differ from what is drawn, so this serves a start and not the
-//! last word. A uniform grid lists, for each cell, the Gaussians whose three-sigma box reaches it.
+//! `σ(x) = Σ κᵢ exp(−½ dᵢ²)` with `κᵢ = −ln(1 − min(oᵢ, 0.99)) / (√(2π) s̃ᵢ)` and `s̃ᵢ = (vᵀ Σᵢ⁻¹ v)^(−½)`, the width of
+//! the Gaussian along the ray: the integral through an isolated Gaussian's centre then gives back its opacity. Colour is
+//! the mean, weighted by the terms of that sum. Overlap and the order of depth differ from what is drawn, so this serves
+//! a start and not the last word. A uniform grid lists, for each cell, the Gaussians whose three-sigma box reaches it.
 
 use glam::{Mat3, Quat, Vec3};
 use rayon::prelude::*;
@@ -193,14 +193,13 @@ impl Mixture {
         sum.clamp(Vec3::ZERO, Vec3::ONE)
     }
 
-    /// Sets the density of every cell that a Gaussian reaches within three standard deviations to 1.
-    pub fn mark_occupied(&self, occupancy: &mut Occupancy, unbounded: bool) {
-        let warp = if unbounded { Contraction::Ball } else { Contraction::Identity };
+    /// Occupies every cell of warped space that a Gaussian reaches within three standard deviations, and no other.
+    pub fn mark_occupied(&self, occupancy: &mut Occupancy, warp: Contraction) {
         let side = occupancy.resolution() as usize;
         let mut fresh = vec![false; side.pow(3)];
         for o in &self.ones {
             let centre = warp.apply(o.mean);
-            let shrink = if unbounded { 1.0 / o.mean.length().max(1.0) } else { 1.0 };
+            let shrink = if warp == Contraction::Ball { 1.0 / o.mean.length().max(1.0) } else { 1.0 };
             let cell = |p: Vec3| {
                 let c = occupancy.in_cells(p);
                 [0, 1, 2].map(|a| (c[a].max(0.0) as usize).min(side - 1))
@@ -301,7 +300,7 @@ mod tests {
             1,
         );
         let mut grid = Occupancy::new_full(32, retort_shaders::Aabb::new(Vec3::NEG_ONE, Vec3::ONE));
-        mixture.mark_occupied(&mut grid, false);
+        mixture.mark_occupied(&mut grid, Contraction::Identity);
         assert!(grid.contains(Vec3::splat(0.5)) && grid.contains(Vec3::splat(-0.5)));
         assert!(!grid.contains(Vec3::ZERO));
         let points = mixture.draw_points(200, &mut Rng::new(3, "points"));

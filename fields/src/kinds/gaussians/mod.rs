@@ -200,14 +200,12 @@ impl Gaussians {
         self.means.dims()[0]
     }
 
-    /// Replaces every parameter by its rows `sources`.
+    /// Replaces every parameter by its new rows.
     fn take_rows(&mut self, plan: &RowPlan) {
         for param in self.params_mut() {
             let width = param.tensor.dims()[1];
             let device = param.tensor.device();
-            let old = values(param.tensor.clone());
-            let new: Vec<f32> =
-                plan.sources.iter().flat_map(|&s| old[s as usize * width..][..width].iter().copied()).collect();
+            let new = plan.gather(&values(param.tensor.clone()), width);
             *param.tensor = tensor(new, [plan.sources.len(), width], &device);
         }
         self.mixture = OnceLock::new();
@@ -352,18 +350,17 @@ impl Primitives for Gaussians {
             let [means, log_scales, rotations, raw_opacity] = &host;
             let params = SplatParams { means, log_scales, rotations, raw_opacity, sh_dc: &[], sh_rest: &[] };
             let planned = density::plan(&config, step, &self.stats, &params, self.scene.extent, rng);
-            let (mut means, mut log_scales) = (planned.gather(means, 3), planned.gather(log_scales, 3));
+            let (mut means, mut log_scales) = (planned.rows.gather(means, 3), planned.rows.gather(log_scales, 3));
             planned.edit(&mut means, &mut log_scales);
-            let n = planned.sources.len();
+            let n = planned.rows.sources.len();
             // Pruning the last one would leave nothing to learn with.
             if n > 0 {
-                let plan = RowPlan { sources: planned.sources, fresh: planned.fresh };
-                self.take_rows(&plan);
+                self.take_rows(&planned.rows);
                 let device = self.means.device();
                 self.means = tensor(means, [n, 3], &device);
                 self.log_scales = tensor(log_scales, [n, 3], &device);
                 self.stats = DensityStats::new(n);
-                events.push(DensityEvent::Rows(plan));
+                events.push(DensityEvent::Rows(planned.rows));
             }
         }
         if config.resets(step) {
@@ -390,7 +387,7 @@ impl Primitives for Gaussians {
     }
 
     fn mark_occupied(&self, occupancy: &mut Occupancy) {
-        self.mixture().mark_occupied(occupancy, self.scene.unbounded);
+        self.mixture().mark_occupied(occupancy, self.scene.warp());
     }
 
     fn draw_points(&self, n: usize, rng: &mut Rng) -> Vec<f32> {

@@ -6,8 +6,7 @@
 //!
 //! Density is stored as itself (`sigma = max(0, value)`, as published) or as its logarithm (as progressive volume
 //! distillation's dense "Plenoxels" has it); a vertex that is not kept is empty. What training begins with, and how the
-//! grid grows and is pruned, is in [`shape`]; what it takes over
-//! from another field without training, in [`start`].
+//! grid grows and is pruned, is in [`shape`]; what it takes over from another field without training, in [`start`].
 
 mod shape;
 mod start;

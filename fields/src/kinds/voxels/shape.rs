@@ -40,8 +40,8 @@ fn is_ball(config: &VoxelsConfig, scene: &Scene) -> bool {
 }
 
 /// The vertices of line `(y, z)` that a new grid has. In half cells from the middle, vertex `i` stands at `2i + 1 − R`;
-/// those are kept that are nearer than a
-/// cell's diagonal, 2√3, to the ball that touches the box: every point of the ball has all its corners.
+/// those are kept that are nearer than a cell's diagonal, 2√3, to the ball that touches the box: every point of the ball
+/// has all its corners.
 fn first_in_line(resolution: u32, ball: bool, y: usize, z: usize) -> Range<usize> {
     let r = u64::from(resolution);
     if !ball {
@@ -111,11 +111,10 @@ impl Wanted {
                 low.max(0.0) as usize..(high.ceil() as usize).min(g)
             })
             .collect();
-        let bit = |cell: usize| grid.bits()[cell / 64] >> (cell % 64) & 1 == 1;
         let layer = |z: usize| {
             let mut rows = vec![false; g * r];
             for (y, line) in rows.chunks_exact_mut(r).enumerate() {
-                let occupied: Vec<bool> = (0..g).map(|x| bit(x + g * (y + g * z))).collect();
+                let occupied: Vec<bool> = (0..g).map(|x| grid.is_occupied(x + g * (y + g * z))).collect();
                 line.iter_mut().zip(&cells).for_each(|(v, cells)| *v = occupied[cells.clone()].contains(&true));
             }
             let mut layer = vec![false; r * r];
@@ -184,8 +183,7 @@ impl Voxels {
         self.sh = self.resampled(&self.sh, &links, 0.0);
         if let Some(keep) = change.keep.filter(|keep| keep.resolution() == self.core.occupancy.resolution()) {
             // What has no vertex stays empty: rays need not look there again.
-            let kept = |cell: usize| keep.bits()[cell / 64] >> (cell % 64) & 1 == 1;
-            Arc::make_mut(&mut self.core.occupancy).exclude_cells(|cell| !kept(cell));
+            Arc::make_mut(&mut self.core.occupancy).exclude_cells(|cell| !keep.is_occupied(cell));
         }
         self.config.resolution = resolution;
         self.links = Arc::new(links);

@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::field::{Source, tensor};
 use crate::ops::voxels::Colour;
 use crate::ops::voxels::colour::{COEFFICIENTS, FUNCTIONS};
-use crate::parts::contraction::Contraction;
 use crate::parts::looks::{self, direction, logit};
 
 /// Directions from which a vertex is looked at.
@@ -43,7 +42,7 @@ impl Voxels {
         }
         check_rows(links.rows(), resolution)?;
         let scene = &self.core.scene;
-        let warp = if scene.unbounded { Contraction::Ball } else { Contraction::Identity };
+        let warp = scene.warp();
         let cameras: Vec<Vec3> = scene.cameras.iter().map(|pose| pose.position).collect();
         let vertices: Vec<usize> = links.vertices().collect();
         let [low, high] = self.config.volume.log_sigma_range;

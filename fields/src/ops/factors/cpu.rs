@@ -30,8 +30,8 @@ const AHEAD: usize = 6;
 /// Columns that are one vector.
 const LANES: usize = 16;
 
-/// Runs `$body` for every piece of `$range`: pieces of sixteen columns first, then of eight and four, then single ones. `$first` is
-/// the piece's first column and `$C` the number of its columns, a constant.
+/// Runs `$body` for every piece of `$range`: pieces of sixteen columns first, then of eight and four, then single ones.
+/// `$first` is the piece's first column and `$C` the number of its columns, a constant.
 macro_rules! in_pieces {
     ($range:expr, $first:ident, $C:ident => $body:block) => {{
         let (mut at, end) = ($range.start, $range.end);
@@ -85,7 +85,7 @@ impl<'a> Plan<'a> {
         Self {
             spec,
             columns,
-            last: spec.resolution.map(|r| (r - 1) as f32),
+            last: spec.cells().to_array(),
             top: spec.resolution.map(|r| r - 2),
             planes,
             lines: [0, 1, 2].map(|a| spec.line_row(a) * columns),

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use super::spec::{AXES, FactorSpec, Form};
 use crate::ops::simd::Tier;
+use crate::parts::cholesky::solve;
 
 /// Points whose outer products are summed at a time.
 const BLOCK: usize = 8;
@@ -315,36 +316,6 @@ fn ridged(a: &mut [f64], n: usize) -> f64 {
     let ridge = RIDGE * trace / n as f64 + 1e-9;
     (0..n).for_each(|i| a[i * n + i] += ridge);
     ridge
-}
-
-/// Solves `A X = B` in place of `B` `[n, m]` for a positive definite `A` `[n, n]`, of which the upper half is read and
-/// overwritten: Cholesky's `UᵀU`.
-fn solve(a: &mut [f64], b: &mut [f64], n: usize, m: usize) {
-    for k in 0..n {
-        // The ridge keeps the diagonal above zero.
-        let d = a[k * n + k].max(1e-30).sqrt();
-        a[k * n + k..(k + 1) * n].iter_mut().for_each(|v| *v /= d);
-        let (above, below) = a.split_at_mut((k + 1) * n);
-        let row = &above[k * n..];
-        for (i, line) in (k + 1..n).zip(below.chunks_exact_mut(n)) {
-            let f = row[i];
-            line[i..].iter_mut().zip(&row[i..]).for_each(|(v, r)| *v -= f * r);
-        }
-        let (above, below) = b.split_at_mut((k + 1) * m);
-        let own = &mut above[k * m..];
-        own.iter_mut().for_each(|v| *v /= d);
-        for (i, line) in (k + 1..n).zip(below.chunks_exact_mut(m)) {
-            line.iter_mut().zip(own.iter()).for_each(|(v, r)| *v -= row[i] * r);
-        }
-    }
-    for k in (0..n).rev() {
-        let (above, below) = b.split_at_mut((k + 1) * m);
-        let own = &mut above[k * m..];
-        for (i, line) in (k + 1..n).zip(below.chunks_exact(m)) {
-            own.iter_mut().zip(line).for_each(|(v, r)| *v -= a[k * n + i] * r);
-        }
-        own.iter_mut().for_each(|v| *v /= a[k * n + k]);
-    }
 }
 
 /// The rows `[outputs, width]` by which `from` `[n, width]` comes nearest to `wanted` `[n, outputs]`, with a ridge.

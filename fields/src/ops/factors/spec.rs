@@ -9,6 +9,8 @@
 //!
 //! Grid points lie on the faces of the box: a coordinate `u` in `[0, 1]` is at `u · (R − 1)`.
 
+use glam::Vec3;
+
 use crate::error::{Error, Result};
 
 /// What is multiplied.
@@ -65,6 +67,11 @@ impl FactorSpec {
             return bad("resolution", "with these ranks it needs more than 2 GiB: use less of either");
         }
         Ok(())
+    }
+
+    /// Cells along each axis, one less than grid points.
+    pub fn cells(&self) -> Vec3 {
+        Vec3::from_array(self.resolution.map(|r| (r - 1) as f32))
     }
 
     /// Products that are summed or led to the basis, as groups: three for planes, one for lines.

@@ -57,8 +57,8 @@ pub fn backward(
 ///
 /// The owner of a level clears it just before scattering into it, so the zeros are written into cache and not sent to
 /// memory and back. Prefer this with a buffer kept from step to step: a fresh 50 MB allocation is a page fault every
-/// 4 KiB, which was measured at twice the time of the whole scatter. (A list of touched entries was considered instead: 65,536 points
-/// touch most entries of every level of a 2¹⁹ table, so it would be longer than the table.)
+/// 4 KiB, which was measured at twice the time of the whole scatter. (A list of touched entries was considered instead:
+/// 65,536 points touch most entries of every level of a 2¹⁹ table, so it would be longer than the table.)
 ///
 /// # Panics
 /// When a slice has another length than its shape says.

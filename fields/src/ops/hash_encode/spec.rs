@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The configuration of a hash encoding, as presets and files carry it.
+/// What a hash encoding is made of; a field's own configuration, [`crate::kinds::hash::HashConfig`], says the finest
+/// resolution instead of the growth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HashConfig {

@@ -196,7 +196,7 @@ impl Rays<'_> {
     fn write(&self, run: Run, rows: &mut Rows<'_>) {
         let ray = run.ray as usize;
         let (o, d) = self.ray(ray);
-        let contraction = self.spec.contraction();
+        let contraction = self.spec.warp();
         if self.spec.has_ladder() {
             return write_run(&self.ladder(ray), run, o, d, contraction, rows);
         }

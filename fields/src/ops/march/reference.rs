@@ -55,7 +55,7 @@ fn keep(
         if t >= far || kept.len() == spec.max_samples_per_ray as usize {
             return;
         }
-        let position = spec.contraction().apply(o + d * t);
+        let position = spec.warp().apply(o + d * t);
         if t >= near && grid.contains(position) {
             kept.push((t, lattice.length(k), position));
         }

@@ -95,8 +95,8 @@ impl MarchSpec {
 
     /// How positions are warped.
     #[inline(always)]
-    pub fn contraction(&self) -> Contraction {
-        if self.unbounded { Contraction::Ball } else { Contraction::Identity }
+    pub fn warp(&self) -> Contraction {
+        Contraction::of(self.unbounded)
     }
 
     /// Whether all rays share their edges.

@@ -4,7 +4,8 @@
 //! passes run over contiguous memory without taking the channels apart. Each row is filtered down its columns first (the
 //! products `a², b², ab` are made on the way and never stored), then along itself. Backward, the three maps of
 //! derivatives with respect to `E[a], E[a²], E[ab]` are filtered the same way, since the window is symmetric:
-//! `∂/∂a = G∗g₁ + 2a (G∗g₂) + b (G∗g₃)`. They are filtered along the row as soon as the row is known, then down the columns.
+//! `∂/∂a = G∗g₁ + 2a (G∗g₂) + b (G∗g₃)`. They are filtered along the row as soon as the row is known, then down the
+//! columns.
 //!
 //! [`pulp::Arch`] picks the instruction set at run time; the loops are plain Rust over fixed lanes.
 

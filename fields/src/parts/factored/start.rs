@@ -10,7 +10,6 @@ use crate::field::{Reshape, Source, tensor, values};
 use crate::ops;
 use crate::ops::factors::fit::{Wanted, fit, least_squares};
 use crate::ops::mlp::spec::MlpSpec;
-use crate::parts::contraction::Contraction;
 use crate::parts::core::ColourEncoding;
 use crate::parts::looks::{direction, fitted, logit};
 use crate::parts::occupancy::Occupancy;
@@ -89,7 +88,7 @@ impl<const PLANES: bool> Factored<PLANES> {
     /// Directions to grid points, `[n, of, 3]`.
     fn looks(&self, at: &[[u16; 3]], of: usize) -> Vec<f32> {
         let scene = &self.core.scene;
-        let warp = if scene.unbounded { Contraction::Ball } else { Contraction::Identity };
+        let warp = scene.warp();
         let cameras: Vec<Vec3> = scene.cameras.iter().map(|pose| pose.position).collect();
         let of_one = |at: &[u16; 3]| {
             let (world, point) = (warp.inverse(self.place(*at)), at.iter().map(|v| usize::from(*v)).sum());
@@ -192,22 +191,21 @@ impl<const PLANES: bool> Factored<PLANES> {
 
     /// The length of a cell's shortest edge.
     fn cell(&self) -> f32 {
-        (self.bounds().size() / Vec3::from_array(self.spec.resolution.map(|r| (r - 1) as f32))).min_element()
+        (self.bounds().size() / self.spec.cells()).min_element()
     }
 
+    /// A grid point in warped scene units.
     fn place(&self, at: [u16; 3]) -> Vec3 {
-        let cells = Vec3::from_array(self.spec.resolution.map(|r| (r - 1) as f32));
-        self.bounds().min + Vec3::from_array(at.map(f32::from)) / cells * self.bounds().size()
+        self.bounds().min + Vec3::from_array(at.map(f32::from)) / self.spec.cells() * self.bounds().size()
     }
 
     /// The grid points that are read for some point of an occupied cell: a share of them where there are too many.
     fn grid_points(&self, keep: &Occupancy) -> (Vec<[u16; 3]>, f32) {
         let [rx, ry, rz] = self.spec.resolution.map(|r| r as usize);
         let mut read = vec![false; rx * ry * rz];
-        let bounds = self.bounds();
-        let cells = Vec3::from_array(self.spec.resolution.map(|r| (r - 1) as f32));
+        let (bounds, cells) = (self.bounds(), self.spec.cells());
         let half = 0.5 / keep.cells_per_unit();
-        for cell in (0..keep.density().len()).filter(|cell| keep.bits()[cell / 64] >> (cell % 64) & 1 == 1) {
+        for cell in keep.occupied() {
             let centre = keep.cell_centre(cell);
             let low = ((centre - half - bounds.min) / bounds.size() * cells).floor().max(Vec3::ZERO);
             let high = ((centre + half - bounds.min) / bounds.size() * cells).floor() + 1.0;

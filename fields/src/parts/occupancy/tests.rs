@@ -46,7 +46,11 @@ fn points_are_found_in_their_cells() {
     let grid = random_grid(16, 0.3, 2);
     for cell in 0..grid.density.len() {
         assert_eq!(grid.contains(grid.cell_centre(cell)), bit(grid.bits(), cell));
+        assert_eq!(grid.is_occupied(cell), bit(grid.bits(), cell));
     }
+    let occupied: Vec<usize> = (0..grid.density.len()).filter(|&cell| bit(grid.bits(), cell)).collect();
+    assert_eq!(grid.occupied().collect::<Vec<_>>(), occupied);
+    assert!(occupied.len() > 1000 && occupied.len() < 1500, "some of 4096");
     let full = Occupancy::new_full(8, unit_box());
     assert!(full.contains(Vec3::ONE) && full.contains(Vec3::NEG_ONE) && !full.contains(Vec3::splat(1.001)));
     assert!(!full.contains(Vec3::new(f32::NAN, 0.0, 0.0)));

@@ -33,7 +33,7 @@ fn case(rows: &[(f32, f32, f32)]) -> Case {
 }
 
 impl Case {
-    fn plan(&self, config: &DensityConfig, step: u32) -> RowPlan {
+    fn plan(&self, config: &DensityConfig, step: u32) -> Plan {
         let params = SplatParams {
             means: &self.means,
             log_scales: &self.log_scales,
@@ -56,8 +56,8 @@ fn small_ones_are_cloned_large_ones_split_faint_ones_go() {
         (LARGE, 0.5, 0.0),
     ]);
     let plan = case.plan(&DensityConfig::default(), 600);
-    assert_eq!(plan.sources, [0, 1, 4, 1, 2, 2]);
-    assert_eq!(plan.fresh, [false, false, false, true, true, true]);
+    assert_eq!(plan.rows.sources, [0, 1, 4, 1, 2, 2]);
+    assert_eq!(plan.rows.fresh, [false, false, false, true, true, true]);
     assert_eq!(plan.counts, [1, 1, 1]);
     assert_eq!(plan.edits.iter().map(|e| e.row).collect::<Vec<_>>(), [4, 5]);
     for edit in &plan.edits {
@@ -74,15 +74,15 @@ fn small_ones_are_cloned_large_ones_split_faint_ones_go() {
 fn parameters_and_state_follow_the_same_rows() {
     let case = case(&[(LARGE, 0.5, PULLED), (SMALL, 0.5, PULLED)]);
     let plan = case.plan(&DensityConfig::default(), 600);
-    assert_eq!(plan.sources, [1, 1, 0, 0]);
-    let mut means = plan.gather(&case.means, 3);
-    let mut log_scales = plan.gather(&case.log_scales, 3);
+    assert_eq!(plan.rows.sources, [1, 1, 0, 0]);
+    let mut means = plan.rows.gather(&case.means, 3);
+    let mut log_scales = plan.rows.gather(&case.log_scales, 3);
     assert_eq!(means[..6], [3.0, 4.0, 5.0, 3.0, 4.0, 5.0]);
     plan.edit(&mut means, &mut log_scales);
     assert_eq!(means[..6], [3.0, 4.0, 5.0, 3.0, 4.0, 5.0]);
     assert_eq!(means[6..9], plan.edits[0].mean);
     assert_eq!(log_scales[9..], plan.edits[1].log_scale);
-    assert_eq!(plan.gather_state(&[1.0, 2.0, 3.0, 4.0], 2), [3.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(plan.rows.gather_state(&[1.0, 2.0, 3.0, 4.0], 2), [3.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 /// Children are spread as the parent is: along the longest axis, which a quarter turn about z takes from x to y.
@@ -103,17 +103,18 @@ fn oversized_ones_go_after_the_first_reset_only() {
     let mut case = case(&[(HUGE, 0.5, 0.0), (SMALL, 0.5, 0.0), (0.12, 0.5, PULLED)]);
     case.stats.max_radius[1] = 21.0;
     let config = DensityConfig::default();
-    assert_eq!(case.plan(&config, 3000).sources, [0, 1, 2, 2]);
-    assert_eq!(case.plan(&config, 3100).sources, [2, 2], "the children are small enough");
+    assert_eq!(case.plan(&config, 3000).rows.sources, [0, 1, 2, 2]);
+    assert_eq!(case.plan(&config, 3100).rows.sources, [2, 2], "the children are small enough");
     let lenient = DensityConfig { prune_screen: 0.0, prune_world: 0.0, ..config };
-    assert_eq!(case.plan(&lenient, 3100).sources, [0, 1, 2, 2]);
+    assert_eq!(case.plan(&lenient, 3100).rows.sources, [0, 1, 2, 2]);
 }
 
 #[test]
 fn room_goes_to_the_largest_gradients() {
     let rows = [(SMALL, 0.5, PULLED), (LARGE, 0.5, 4.0 * PULLED), (SMALL, 0.5, 2.0 * PULLED), (SMALL, 0.5, PULLED)];
-    let with =
-        |max_gaussians| case(&rows).plan(&DensityConfig { max_gaussians, ..DensityConfig::default() }, 600).sources;
+    let with = |max_gaussians| {
+        case(&rows).plan(&DensityConfig { max_gaussians, ..DensityConfig::default() }, 600).rows.sources
+    };
     assert_eq!(with(0).len(), 8);
     assert_eq!(with(4), [0, 1, 2, 3]);
     assert_eq!(with(5), [0, 2, 3, 1, 1]);
@@ -129,7 +130,7 @@ fn numbers_that_are_none_go() {
     case.means[3] = f32::INFINITY;
     case.log_scales[8] = f32::NAN;
     case.stats.grad_sum[3] = f32::NAN;
-    assert_eq!(case.plan(&DensityConfig::default(), 600).sources, [3, 4, 4]);
+    assert_eq!(case.plan(&DensityConfig::default(), 600).rows.sources, [3, 4, 4]);
 }
 
 #[test]

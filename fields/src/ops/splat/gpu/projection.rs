@@ -1,7 +1,7 @@
 //! One thread per Gaussian: its place on the picture, and its gradients. See [`crate::ops::splat::project`].
 //!
-//! [`Given::camera`] is rotation (0), translation (9), eye (12), focal lengths (15), centre (17), size (19), lower (21) and upper
-//! (23) bounds of the slopes, near plane (25).
+//! [`Given::camera`] is rotation (0), translation (9), eye (12), focal lengths (15), centre (17), size (19), lower (21)
+//! and upper (23) bounds of the slopes, near plane (25).
 
 use std::f32::consts::LOG2_E;
 
