@@ -13,6 +13,7 @@ use retort_distill::job::panicked;
 use retort_fields::compose::{Object, Subject};
 use retort_fields::error::Error;
 use retort_fields::field::{RenderOptions, Scene, values};
+use retort_render::{Gpu, TextureFormat, Viewport};
 use retort_shaders::Camera;
 
 /// How long the first picture of a view may take, seconds; about, because the scene decides.
@@ -224,13 +225,17 @@ impl Pictures {
     /// # Errors
     /// When no thread can be started.
     pub fn start(wake: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
+        Self::start_on(|| Gpu::hardware().ok(), wake)
+    }
+
+    fn start_on(find_gpu: fn() -> Option<Gpu>, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             wishes: Mutex::default(),
             changed: Condvar::new(),
             newest: Mutex::default(),
             wake: Box::new(wake),
         });
-        let painter = Painter { shared: Arc::clone(&shared), easels: Vec::new(), number: 0 };
+        let painter = Painter { shared: Arc::clone(&shared), easels: Vec::new(), number: 0, find_gpu, gpu: None };
         std::thread::Builder::new()
             .name("pictures".into())
             .stack_size(STACK_BYTES)
@@ -273,6 +278,8 @@ impl Drop for Pictures {
 struct Easel {
     key: u64,
     subject: Result<Subject, Problem>,
+    /// Where shaders draw it; elsewhere its tensors do.
+    viewport: Option<Viewport>,
     /// Pixels a second, as measured.
     speed: f32,
 }
@@ -282,10 +289,14 @@ struct Painter {
     shared: Arc<Shared>,
     easels: Vec<Easel>,
     number: u64,
+    /// The graphics card, where there is one. It is looked for on this thread: drivers take their time.
+    find_gpu: fn() -> Option<Gpu>,
+    gpu: Option<Gpu>,
 }
 
 impl Painter {
     fn work(mut self) {
+        self.gpu = (self.find_gpu)();
         let mut done = 0;
         while let Some((number, view)) = self.shared.next(done) {
             done = number;
@@ -337,7 +348,10 @@ impl Painter {
             } else {
                 let subject = Subject::of(source.objects.clone()).map_err(Problem::from);
                 let speed = old.first().map_or(GUESS, |easel| easel.speed);
-                Easel { key: source.key, subject, speed }
+                // A student that learns is a new scene at every look: the shaders of the last one serve it as well.
+                let used = old.iter_mut().find_map(|easel| easel.viewport.take());
+                let viewport = subject.as_ref().ok().and_then(|subject| on_gpu(self.gpu.as_ref(), subject, used));
+                Easel { key: source.key, subject, viewport, speed }
             };
             self.easels.push(easel);
         }
@@ -357,7 +371,7 @@ impl Painter {
             let rows = (easel.speed * BAND / width as f32).max(4.0) as u32;
             let rows = if along_axis || first { height } else { rows.min(height - y) };
             let band = Camera { height: rows, centre: camera.centre - Vec2::new(0.0, y as f32), ..camera.clone() };
-            pixels.extend(values(subject.render(&band, &RenderOptions::default()).pixels));
+            pixels.extend(drawn(subject, &mut easel.viewport, &band));
             y += rows;
             let seconds = begun.elapsed().as_secs_f32().max(1e-4);
             easel.speed += 0.5 * ((y * width) as f32 / seconds - easel.speed);
@@ -378,6 +392,26 @@ impl Painter {
         *self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(drawn));
         (self.shared.wake)();
     }
+}
+
+/// A viewport that draws `subject`, where there is a graphics card that holds it and shaders for it.
+fn on_gpu(gpu: Option<&Gpu>, subject: &Subject, used: Option<Viewport>) -> Option<Viewport> {
+    let snapshot = subject.snapshot().filter(|_| gpu.is_some())?;
+    let mut viewport = used.or_else(|| Viewport::new(gpu?, TextureFormat::Rgba8Unorm).ok())?;
+    // What does not fit the card is drawn by its tensors.
+    viewport.set(&snapshot).ok().map(|()| viewport)
+}
+
+/// Colour, alpha and depth `[h * w * 5]`: by the graphics card, or by tensors where there is none or it failed.
+fn drawn(subject: &Subject, viewport: &mut Option<Viewport>, camera: &Camera) -> Vec<f32> {
+    if let Some(card) = viewport {
+        card.draw(camera);
+        if let Ok(Some(pixels)) = card.pixels() {
+            return pixels;
+        }
+        *viewport = None;
+    }
+    values(subject.render(camera, &RenderOptions::default()).pixels)
 }
 
 /// The part of the sides of `full` that has about this many pixels, at most 1 and not too small to recognise anything.
@@ -421,8 +455,10 @@ fn coloured(pixels: &[f32], depth: &Vec<f32>, view: &View) -> Vec<u8> {
 mod tests {
     use std::time::Duration;
 
+    use retort_distill::preset::Preset;
     use retort_fields::compose::Edit;
     use retort_fields::compose::edit::Corners;
+    use retort_fields::registry::Kind;
 
     use super::*;
     use crate::views;
@@ -469,6 +505,27 @@ mod tests {
         let (pixel, _) = view.camera.project(seen).expect("in front");
         assert!(pixel.distance(Vec2::new(100.5, 80.5)) < 0.1, "{pixel}");
         assert!(drawn.point(0, Vec2::ZERO).is_none(), "the corner is empty");
+    }
+
+    #[test]
+    fn a_graphics_card_draws_what_tensors_draw() {
+        // Any adapter serves here, a processor's as well.
+        let pictures = Pictures::start_on(|| Gpu::headless().ok(), || ()).unwrap();
+        let few = [("field.initial".to_string(), "400".to_string())];
+        let preset = Preset::load("fast", Kind::Gaussians, &few).expect("sound values");
+        let device = retort_fields::device::choose("cpu").expect("there is always a CPU");
+        let field = preset.field.init(&Scene::default(), 1, &device).expect("sound values");
+        assert!(on_gpu(Gpu::headless().ok().as_ref(), &Subject::from(&field), None).is_some());
+        let object = Object::from(field);
+        let view = view(&object, 1, [64, 48]);
+        pictures.want(view.clone());
+        let drawn = wait(&pictures, |d| d.whole);
+        let seen = drawn.images.as_ref().expect("drawn")[0].rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]);
+        let frame = object.field.render(&view.camera, &RenderOptions::default()).rgb_over([1.0; 3]);
+        let off: Vec<f32> = seen.zip(&frame).map(|(b, v)| (f32::from(b) / 255.0 - v).abs()).collect();
+        let mean = off.iter().sum::<f32>() / off.len() as f32;
+        assert!(mean < 3e-3, "{mean}");
+        assert!(frame.iter().any(|v| (v - frame[0]).abs() > 0.05), "there is something to see");
     }
 
     #[test]

@@ -21,7 +21,9 @@ use retort_shaders::snapshot::{FieldSnapshot, Snapshot, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Source, Volume, tensor, values};
+use crate::field::{
+    Field, Frame, Latent, Param, ParamMut, RenderOptions, Reshape, Scene, Source, Volume, tensor, values,
+};
 use crate::ops;
 use crate::ops::march::spec::MarchSpec;
 use crate::ops::voxels::colour::COEFFICIENTS;
