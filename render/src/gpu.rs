@@ -305,7 +305,7 @@ impl Gpu {
     /// The bytes of a buffer that can be mapped.
     pub(crate) fn mapped(&self, host: &wgpu::Buffer) -> Result<Vec<u8>> {
         let failed = |what: String| Error::Device(what);
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         host.map_async(wgpu::MapMode::Read, .., move |done| {
             // Nobody listens any more where the wait below failed.
             let _ = tell.send(done);

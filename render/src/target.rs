@@ -54,6 +54,9 @@ impl Target {
 }
 
 /// A texture's bytes, row by row without padding; `texel` bytes each.
+///
+/// # Errors
+/// When the device fails.
 pub fn read(gpu: &Gpu, texture: &wgpu::Texture, texel: u32) -> Result<Vec<u8>> {
     let (width, height) = (texture.width(), texture.height());
     let row = (width * texel).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);

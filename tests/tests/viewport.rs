@@ -165,7 +165,7 @@ fn wgpu_format() -> retort_render::TextureFormat {
 
 fn likeness(a: &[f32], b: &[f32]) -> f64 {
     let rgb = |pixels: &[f32]| -> Vec<f32> { pixels.chunks_exact(5).flat_map(|p| [p[0], p[1], p[2], p[3]]).collect() };
-    metrics::psnr(&rgb(a), &rgb(b)).expect("two pictures of one size").into()
+    metrics::psnr(&rgb(a), &rgb(b)).expect("two pictures of one size")
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn modes_show_different_things() {
     let frame = field.render(&camera(48, 1), &RenderOptions::default()).rgb_over(background);
     let colour = looks[0].as_chunks::<4>().0.iter().flat_map(|p| [p[0], p[1], p[2]]).map(|v| f32::from(v) / 255.0);
     let like = metrics::psnr(&colour.collect::<Vec<_>>(), &frame).expect("one size");
-    assert!(f64::from(like as f32) > 42.0, "{like:.1} dB");
+    assert!(like > 42.0, "{like:.1} dB");
 }
 
 /// The ranks and activations of the published presets. Networks are as small as elsewhere here: Mesa's software driver

@@ -147,14 +147,14 @@ impl Hash {
     }
 
     /// What `wgsl/fields/hash.wgsl` reads.
-    fn shader(&self) -> Option<FieldSnapshot> {
+    fn shader(&self) -> FieldSnapshot {
         let mut constants = head_constants(&self.config.volume);
         constants.extend([("LEVELS", self.config.levels.into()), ("FEATURES", self.config.features.into())]);
         let levels = self.hash_spec.levels().iter().flat_map(|level| {
             let [offset, size] = [level.offset, level.size].map(|n| n as u32);
             [level.scale.to_bits(), level.resolution, offset, size, u32::from(level.hashed)]
         });
-        Some(FieldSnapshot {
+        FieldSnapshot {
             file: "fields/hash",
             constants,
             buffers: vec![Words::U32(levels.collect()), Words::F32(values(self.table.clone()))],
@@ -162,7 +162,7 @@ impl Hash {
                 net("sigma", &self.sigma_spec, &self.sigma_net),
                 net("colour", &self.core.colour_spec, &self.colour_net),
             ],
-        })
+        }
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

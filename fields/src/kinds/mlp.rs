@@ -144,10 +144,10 @@ impl Mlp {
     }
 
     /// What `wgsl/fields/mlp.wgsl` reads.
-    fn shader(&self) -> Option<FieldSnapshot> {
+    fn shader(&self) -> FieldSnapshot {
         let mut constants = head_constants(&self.config.volume);
         constants.push(("FREQUENCIES", self.config.frequencies.into()));
-        Some(FieldSnapshot {
+        FieldSnapshot {
             file: "fields/mlp",
             constants,
             buffers: Vec::new(),
@@ -155,7 +155,7 @@ impl Mlp {
                 net("density", &self.density_spec, &self.density_net),
                 net("colour", &self.core.colour_spec, &self.colour_net),
             ],
-        })
+        }
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {

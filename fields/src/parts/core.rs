@@ -233,7 +233,9 @@ macro_rules! volume_field {
                 Some(self)
             }
             fn snapshot(&self) -> Option<retort_shaders::snapshot::Snapshot> {
-                let volume = crate::snapshot::volume(self, self.shader()?);
+                // A kind without a shader gives `None`.
+                let shader: Option<retort_shaders::snapshot::FieldSnapshot> = self.shader().into();
+                let volume = crate::snapshot::volume(self, shader?);
                 Some(retort_shaders::snapshot::Snapshot::Volume(std::sync::Arc::new(volume)))
             }
             fn as_volume_mut(&mut self) -> Option<&mut dyn crate::field::Volume> {

@@ -197,7 +197,7 @@ impl<const PLANES: bool> Factored<PLANES> {
     }
 
     /// What `wgsl/fields/factors.wgsl` reads.
-    fn shader(&self) -> Option<FieldSnapshot> {
+    fn shader(&self) -> FieldSnapshot {
         let (spec, bounds) = (&self.spec, self.bounds());
         let mut constants = head_constants(&self.config.volume);
         constants.extend([
@@ -222,12 +222,12 @@ impl<const PLANES: bool> Factored<PLANES> {
             if k < spec.latent { basis[k * products + p] } else { 0.0 }
         };
         let by_product = (0..products * padded).map(value).collect();
-        Some(FieldSnapshot {
+        FieldSnapshot {
             file: "fields/factors",
             constants,
             buffers: vec![Words::F32(values(self.factors.clone())), Words::F32(by_product)],
             nets: vec![net("colour", &self.core.colour_spec, &self.colour_net)],
-        })
+        }
     }
 
     fn named_params(&self) -> Vec<Param<'_>> {
