@@ -138,18 +138,38 @@ impl Gpu {
         buffer
     }
 
-    /// A shader module; a text that does not compile is an error and not a panic.
+    /// What `make` makes of the shader `name`; what is refused is an error and not a panic.
     ///
     /// # Errors
-    /// When the compiler refuses it.
-    pub fn module(&self, name: &str, text: &str) -> Result<wgpu::ShaderModule> {
+    /// When it is refused.
+    pub(crate) fn checked<T>(&self, name: &str, make: impl FnOnce() -> T) -> Result<T> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let source = wgpu::ShaderSource::Wgsl(text.into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(name), source });
+        let made = make();
         match pollster::block_on(scope.pop()) {
-            None => Ok(module),
+            None => Ok(made),
             Some(error) => Err(Error::Shader { name: name.into(), what: error.to_string() }),
         }
+    }
+
+    /// A shader module.
+    ///
+    /// # Errors
+    /// When the compiler refuses its text.
+    pub fn module(&self, name: &str, text: &str) -> Result<wgpu::ShaderModule> {
+        let source = wgpu::ShaderSource::Wgsl(text.into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(name), source };
+        self.checked(name, || self.device.create_shader_module(descriptor))
+    }
+
+    /// The layout of a pipeline with these groups of bindings.
+    fn layout_of(&self, name: &str, stages: wgpu::ShaderStages, groups: &[&[Slot]]) -> wgpu::PipelineLayout {
+        let groups: Vec<_> = groups.iter().map(|slots| self.layout(stages, slots)).collect();
+        let groups: Vec<_> = groups.iter().map(Some).collect();
+        self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(name),
+            bind_group_layouts: &groups,
+            immediate_size: 0,
+        })
     }
 
     /// A compute pipeline with the entry point `main` and these groups of bindings.
@@ -158,26 +178,16 @@ impl Gpu {
     /// When the shader or the pipeline is refused.
     pub fn compute(&self, name: &str, text: &str, groups: &[&[Slot]]) -> Result<wgpu::ComputePipeline> {
         let module = self.module(name, text)?;
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let groups: Vec<_> = groups.iter().map(|slots| self.layout(wgpu::ShaderStages::COMPUTE, slots)).collect();
-        let groups: Vec<_> = groups.iter().map(Some).collect();
-        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(name),
-            bind_group_layouts: &groups,
-            immediate_size: 0,
-        });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(name),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        });
-        match pollster::block_on(scope.pop()) {
-            None => Ok(pipeline),
-            Some(error) => Err(Error::Shader { name: name.into(), what: error.to_string() }),
-        }
+        self.checked(name, || {
+            self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(name),
+                layout: Some(&self.layout_of(name, wgpu::ShaderStages::COMPUTE, groups)),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                cache: None,
+            })
+        })
     }
 
     /// A pipeline that covers all of its targets with the shader's fragment `main`.
@@ -192,40 +202,30 @@ impl Gpu {
         targets: &[wgpu::TextureFormat],
     ) -> Result<wgpu::RenderPipeline> {
         let module = self.module(name, text)?;
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let groups: Vec<_> = groups.iter().map(|slots| self.layout(wgpu::ShaderStages::FRAGMENT, slots)).collect();
-        let groups: Vec<_> = groups.iter().map(Some).collect();
-        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(name),
-            bind_group_layouts: &groups,
-            immediate_size: 0,
-        });
         let targets: Vec<_> = targets.iter().map(|&format| Some(format.into())).collect();
-        let pipeline = self.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-            label: Some(name),
-            layout: Some(&layout),
-            vertex: wgpu::VertexState {
-                module: &module,
-                entry_point: Some("cover"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                buffers: &[],
-            },
-            primitive: wgpu::PrimitiveState::default(),
-            depth_stencil: None,
-            multisample: wgpu::MultisampleState::default(),
-            fragment: Some(wgpu::FragmentState {
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                targets: &targets,
-            }),
-            multiview_mask: None,
-            cache: None,
-        });
-        match pollster::block_on(scope.pop()) {
-            None => Ok(pipeline),
-            Some(error) => Err(Error::Shader { name: name.into(), what: error.to_string() }),
-        }
+        self.checked(name, || {
+            self.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+                label: Some(name),
+                layout: Some(&self.layout_of(name, wgpu::ShaderStages::FRAGMENT, groups)),
+                vertex: wgpu::VertexState {
+                    module: &module,
+                    entry_point: Some("cover"),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    buffers: &[],
+                },
+                primitive: wgpu::PrimitiveState::default(),
+                depth_stencil: None,
+                multisample: wgpu::MultisampleState::default(),
+                fragment: Some(wgpu::FragmentState {
+                    module: &module,
+                    entry_point: Some("main"),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    targets: &targets,
+                }),
+                multiview_mask: None,
+                cache: None,
+            })
+        })
     }
 
     /// Draws one covering pass of `pipeline` on `targets`, all of one size, and submits it: on all of them, or on the
@@ -284,24 +284,6 @@ impl Gpu {
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 
-    /// The bytes of a buffer, once all that was submitted is done.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn read(&self, buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let host = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size,
-            usage,
-            mapped_at_creation: false,
-        });
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer, 0, &host, 0, size);
-        self.queue.submit([encoder.finish()]);
-        self.mapped(&host)
-    }
-
     /// The bytes of a buffer that can be mapped.
     pub(crate) fn mapped(&self, host: &wgpu::Buffer) -> Result<Vec<u8>> {
         let failed = |what: String| Error::Device(what);
@@ -315,13 +297,5 @@ impl Gpu {
         let bytes = host.get_mapped_range(..).map_err(|e| failed(e.to_string()))?.to_vec();
         host.unmap();
         Ok(bytes)
-    }
-
-    /// Waits until all that was submitted is done.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn wait(&self) -> Result<()> {
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map(|_| ()).map_err(|e| Error::Device(e.to_string()))
     }
 }

@@ -8,7 +8,7 @@ use retort_shaders::Camera;
 use retort_shaders::snapshot::{Projected, SplatSnapshot, Splats as Uniform, View};
 use retort_shaders::wgsl::resolve;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::{Gpu, Slot};
 use crate::target::{PICTURE, Target};
 
@@ -135,35 +135,32 @@ fn pipeline(gpu: &Gpu) -> Result<wgpu::RenderPipeline> {
     let over = wgpu::BlendState::PREMULTIPLIED_ALPHA_BLENDING;
     let target =
         Some(wgpu::ColorTargetState { format: PICTURE, blend: Some(over), write_mask: wgpu::ColorWrites::ALL });
-    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let pipeline = gpu.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-        label: Some("splat"),
-        layout: None,
-        vertex: wgpu::VertexState {
-            module: &module,
-            entry_point: Some("corner"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            buffers: &[],
-        },
-        primitive: wgpu::PrimitiveState {
-            topology: wgpu::PrimitiveTopology::TriangleStrip,
-            ..wgpu::PrimitiveState::default()
-        },
-        depth_stencil: None,
-        multisample: wgpu::MultisampleState::default(),
-        fragment: Some(wgpu::FragmentState {
-            module: &module,
-            entry_point: Some("lay"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            targets: &[target.clone(), target],
-        }),
-        multiview_mask: None,
-        cache: None,
-    });
-    match pollster::block_on(scope.pop()) {
-        None => Ok(pipeline),
-        Some(error) => Err(Error::Shader { name: "splat".into(), what: error.to_string() }),
-    }
+    gpu.checked("splat", || {
+        gpu.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+            label: Some("splat"),
+            layout: None,
+            vertex: wgpu::VertexState {
+                module: &module,
+                entry_point: Some("corner"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                buffers: &[],
+            },
+            primitive: wgpu::PrimitiveState {
+                topology: wgpu::PrimitiveTopology::TriangleStrip,
+                ..wgpu::PrimitiveState::default()
+            },
+            depth_stencil: None,
+            multisample: wgpu::MultisampleState::default(),
+            fragment: Some(wgpu::FragmentState {
+                module: &module,
+                entry_point: Some("lay"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                targets: &[target.clone(), target],
+            }),
+            multiview_mask: None,
+            cache: None,
+        })
+    })
 }
 
 /// The Gaussians by their depth along the view axis, the farthest first; the same depth in the order of the file.

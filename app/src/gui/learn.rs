@@ -6,7 +6,7 @@ use retort_fields::error::{Error, Result};
 
 use super::document::Item;
 use super::jobs::{Lesson, Made, Order};
-use super::recipe::Teacher;
+use super::recipe::{Parsed, Recipe, Teacher};
 use super::state::State;
 use crate::output;
 
@@ -31,8 +31,8 @@ impl State {
     }
 
     fn convert_order(&self) -> Result<Order> {
-        let parsed = self.convert.recipe.parse()?;
         let recipe = &self.convert.recipe;
+        let parsed = recipe.parse()?;
         let (objects, stem, what) = match self.convert.teacher {
             Teacher::Selected => {
                 let none = || Error::new("no object is selected").remedy("select one, or convert the whole scene");
@@ -56,38 +56,47 @@ impl State {
         });
         let backgrounds: Vec<_> = taught.filter_map(|item| self.assets.get(item.asset)?.made.background).collect();
         let background = backgrounds.first().copied().filter(|b| backgrounds.iter().all(|o| o == b));
-        Ok(Order {
-            lesson: Lesson::Teacher { objects, background },
-            from: format!("converted from {what}"),
-            kind: recipe.kind,
-            preset: recipe.preset.clone(),
-            set: parsed.set,
-            options: parsed.options,
-            device: self.device.clone(),
-            name: stem_of(&output::field_name(&stem, recipe.kind)),
-            line: self.convert_line(),
-            resume: None,
-        })
+        let lesson = Lesson::Teacher { objects, background };
+        Ok(self.order_of((recipe, parsed), lesson, format!("converted from {what}"), &stem, self.convert_line()))
     }
 
     fn train_order(&self) -> Result<Order> {
-        let (parsed, recipe, data) = (self.train.recipe.parse()?, &self.train.recipe, self.train.path());
+        let (recipe, data) = (&self.train.recipe, self.train.path());
+        let parsed = recipe.parse()?;
         if self.train.data.trim().is_empty() {
             return Err(Error::new("no photos are named").remedy("choose a folder of posed photos"));
         }
         let stem = output::stem(&data);
-        Ok(Order {
-            lesson: Lesson::Photos(data),
-            from: format!("trained from {stem}"),
+        Ok(self.order_of(
+            (recipe, parsed),
+            Lesson::Photos(data),
+            format!("trained from {stem}"),
+            &stem,
+            self.train_line(),
+        ))
+    }
+
+    /// The order of a panel's recipe and what it was read as, for a field that is named after `stem`.
+    fn order_of(
+        &self,
+        (recipe, parsed): (&Recipe, Parsed),
+        lesson: Lesson,
+        from: String,
+        stem: &str,
+        line: String,
+    ) -> Order {
+        Order {
+            lesson,
+            from,
             kind: recipe.kind,
             preset: recipe.preset.clone(),
             set: parsed.set,
             options: parsed.options,
             device: self.device.clone(),
-            name: stem_of(&output::field_name(&stem, recipe.kind)),
-            line: self.train_line(),
+            name: stem_of(&output::field_name(stem, recipe.kind)),
+            line,
             resume: None,
-        })
+        }
     }
 
     /// The file that the command line would be given for the teacher; where it has none yet, what it would be called.

@@ -363,13 +363,13 @@ impl Painter {
         let easel = &mut self.easels[i];
         let Ok(subject) = &easel.subject else { return None };
         let (width, height) = (camera.width, camera.height);
-        // Primitives are sorted anew for every band: one is best.
+        // Primitives are sorted anew for every band, and a card takes textures anew: one is best.
         let along_axis = subject.as_primitives().is_some();
         let mut pixels = Vec::with_capacity(5 * (width * height) as usize);
         let (mut y, begun) = (0, Instant::now());
         while y < height {
             let rows = (easel.speed * BAND / width as f32).max(4.0) as u32;
-            let rows = if along_axis || first { height } else { rows.min(height - y) };
+            let rows = if along_axis || first || easel.viewport.is_some() { height } else { rows.min(height - y) };
             let band = Camera { height: rows, centre: camera.centre - Vec2::new(0.0, y as f32), ..camera.clone() };
             pixels.extend(drawn(subject, &mut easel.viewport, &band));
             y += rows;
@@ -396,8 +396,10 @@ impl Painter {
 
 /// A viewport that draws `subject`, where there is a graphics card that holds it and shaders for it.
 fn on_gpu(gpu: Option<&Gpu>, subject: &Subject, used: Option<Viewport>) -> Option<Viewport> {
-    let snapshot = subject.snapshot().filter(|_| gpu.is_some())?;
-    let mut viewport = used.or_else(|| Viewport::new(gpu?, TextureFormat::Rgba8Unorm).ok())?;
+    // Without a card nothing is copied: a student that learns comes here at every look.
+    let gpu = gpu?;
+    let snapshot = subject.snapshot()?;
+    let mut viewport = used.or_else(|| Viewport::new(gpu, TextureFormat::Rgba8Unorm).ok())?;
     // What does not fit the card is drawn by its tensors.
     viewport.set(&snapshot).ok().map(|()| viewport)
 }
