@@ -1,6 +1,7 @@
 //! The viewport: volumes marched and Gaussians drawn by wgpu from plain snapshots, without tensors and without files.
 
 pub mod error;
+pub mod gizmo;
 pub mod gpu;
 pub mod orbit;
 pub mod splats;

@@ -1,14 +1,15 @@
 //! Scenes of several objects: what they show, what edits take away, and what a student makes of them.
 
 use std::path::Path;
+use std::slice;
 
 use glam::{Mat3A, Quat, Vec3};
 use retort_distill::RunOptions;
 use retort_distill::convert::Convert;
 use retort_distill::task::Task;
 use retort_distill::train::Train;
-use retort_fields::compose::edit::{Corners, Sphere};
-use retort_fields::compose::{Composition, Edit, Object, Subject, merge};
+use retort_fields::compose::region::{Corners, How, Outline, Region, Shape, Sphere, Stroke};
+use retort_fields::compose::{Composition, Edit, Object, Subject, floaters, merge};
 use retort_fields::data::Similarity;
 use retort_fields::field::{Field, RenderOptions, Volume, tensor, values};
 use retort_fields::registry::{AnyField, Kind};
@@ -132,20 +133,33 @@ fn a_moved_object_shows_the_same_from_a_moved_camera() {
     }
 }
 
+/// What a person might have drawn: an outline seen from above, a stroke more, a ball less.
+fn selection() -> Region {
+    let corners = vec![[-0.3, -0.25], [0.3, -0.2], [0.25, 0.3], [-0.3, 0.3]];
+    let (right, up) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+    let stroke = Stroke::new(vec![Vec3::new(0.7, -0.6, 0.3), Vec3::new(0.6, 0.7, -0.2)], 0.3);
+    Region::from(Shape::Outline(Outline { eye: [0.0, 0.0, 2.5], right, up, corners }))
+        .with(How::Add, Shape::Stroke(stroke))
+        .with(How::Remove, Shape::Sphere(Sphere { centre: [0.0; 3], radius: 0.35 }))
+}
+
 #[test]
 fn what_is_erased_or_cropped_away_is_empty() {
     let ball = Sphere { centre: [0.2, 0.1, 0.0], radius: 0.4 };
     let slab = Corners { min: [-0.9, -0.5, -0.25], max: [0.9, 0.5, 0.5] };
+    let part = selection();
     for kind in [Kind::Hash, Kind::Voxels] {
         let field = field(kind);
         let own = field.as_volume().expect("a volume");
         let (x, ball_centre) = (points(4000, 1.0, 2), Vec3::from(ball.centre));
         let inside = |p: Vec3, edit: &Edit| match edit {
             Edit::EraseSphere(_) => p.distance(ball_centre) > ball.radius,
+            Edit::Erase(_) => !part.contains(p),
+            Edit::Keep(_) => part.contains(p),
             _ => (0..3).all(|a| (slab.min[a]..=slab.max[a]).contains(&p[a])),
         };
-        for edit in [Edit::EraseSphere(ball), Edit::Crop(slab)] {
-            let scene = whole(vec![with(&field, Similarity::default(), &[edit])]);
+        for edit in [Edit::EraseSphere(ball), Edit::Crop(slab), Edit::Erase(part.clone()), Edit::Keep(part.clone())] {
+            let scene = whole(vec![with(&field, Similarity::default(), slice::from_ref(&edit))]);
             let (said, before) = (log_sigma(&scene, &x), log_sigma(own, &x));
             let (mut gone, mut empty_cells) = (0, 0);
             for ((p, said), before) in x.chunks_exact(3).map(Vec3::from_slice).zip(&said).zip(&before) {
@@ -228,10 +242,44 @@ fn gaussians_merge_into_gaussians() {
         dark.chunks_exact(5).map(|p| p[1]).sum::<f32>() / bright.chunks_exact(5).map(|p| p[1]).sum::<f32>();
     assert!((ratio - 0.5).abs() < 0.05, "half as bright: {ratio}");
 
+    // A Gaussian goes where its centre is.
+    let part = selection();
+    let cut =
+        |edit: Edit| means(&merge::merged(&[with(&field, Similarity::default(), &[edit])]).expect("sound").unwrap());
+    let (kept, taken) = (cut(Edit::Keep(part.clone())), cut(Edit::Erase(part.clone())));
+    assert_eq!(kept.len() + taken.len(), means(&field).len());
+    assert!(kept.len() > 30 && kept.chunks_exact(3).all(|m| part.contains(Vec3::from_slice(m))));
+    assert!(taken.len() > 30 && !taken.chunks_exact(3).any(|m| part.contains(Vec3::from_slice(m))));
+
     let nothing = Edit::Crop(Corners { min: [8.0; 3], max: [9.0; 3] });
     let error = merge::merged(&[with(&field, Similarity::default(), &[nothing])]).expect_err("nothing is left");
     assert!(error.what.contains("no Gaussian"), "{error}");
     assert!(merge::merged(&[field.into(), self::field(Kind::Hash).into()]).expect("sound").is_none());
+}
+
+#[test]
+fn floaters_are_found_and_an_object_alone_has_none() {
+    let solid = Sphere { centre: [-0.3, 0.0, 0.0], radius: 0.45 };
+    let floater = Sphere { centre: [0.75, 0.7, 0.7], radius: 0.12 };
+    for kind in [Kind::Hash, Kind::Voxels, Kind::Gaussians] {
+        let field = if kind == Kind::Gaussians { gaussians() } else { field(kind) };
+        let keep = |region: Region| with(&field, TURNED, &[Edit::Keep(region)]);
+        let alone = keep(Shape::Sphere(solid).into());
+        let both = keep(Region::from(Shape::Sphere(solid)).with(How::Add, Shape::Sphere(floater)));
+        assert!(floaters::find(&both, 0.0).expect("solid").is_none(), "{kind}");
+        let Some(found) = floaters::find(&both, 0.2).expect("solid") else { panic!("{kind}: none found") };
+        assert!(found.pieces >= 1 && found.largest < 0.2, "{kind}: {found:?}");
+        assert!(!found.keep.contains(floater.centre.into()), "{kind}: the floater goes");
+        if kind != Kind::Gaussians {
+            // The stirred Gaussians are a cloud with holes.
+            assert!(found.keep.contains(solid.centre.into()), "{kind}: the object stays");
+            assert!(floaters::find(&alone, 0.2).expect("solid").is_none(), "{kind}: alone");
+        }
+    }
+    let gone = with(&field(Kind::Hash), Similarity::default(), &[Edit::Erase(Region::everything())]);
+    assert!(floaters::find(&gone, 0.2).expect_err("nothing is left").what.contains("solid"));
+    let endless: Object = stirred(Kind::Hash, &tiny_scene(true), 3).into();
+    assert!(floaters::find(&endless, 0.2).expect_err("no background can be told").what.contains("unbounded"));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Shown {
     pub aspect: f32,
     /// Keys that are held, by their place on the keyboard.
     held: HashSet<Key>,
+    /// A tool at work.
+    pub drag: panels::hands::Drag,
     /// Whether the boxes and spheres of edits are drawn.
     pub hide_outlines: bool,
 }
@@ -77,7 +79,10 @@ impl App {
         }
         Panel::left("scene").default_size(270.0).size_range(200.0..=480.0).show(ui, |ui| {
             panels::outliner::show(ui, state);
-            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| panels::properties::show(ui, state));
+            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                panels::tools::selection(ui, state);
+                panels::properties::show(ui, state);
+            });
         });
         Panel::right("learn").default_size(290.0).size_range(220.0..=520.0).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use retort_distill::job::panicked;
 use retort_fields::compose::file::{self, Entry, SceneFile};
+use retort_fields::compose::floaters::Cleared;
 use retort_fields::compose::{Object, Subject};
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
@@ -15,6 +16,7 @@ use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
 
 use super::assets::AssetId;
+use super::document::ItemId;
 use crate::commands::demo::TEACHER;
 use crate::output;
 
@@ -81,6 +83,8 @@ pub enum Message {
     },
     /// A picture was written.
     Exported(PathBuf),
+    /// Floaters of an object were looked for.
+    Floaters(ItemId, Box<Option<Cleared>>),
     /// A name was chosen, or none.
     Chosen(Option<PathBuf>),
     /// It did not work: what was tried, and the error.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use glam::Vec3;
 use retort_fields::compose::file::Entry;
+use retort_fields::compose::region::Region;
 use retort_fields::compose::{Edit, MAX_OBJECTS, Object};
 use retort_fields::data::Similarity;
 use retort_fields::error::{Error, Result};
@@ -132,6 +133,17 @@ impl Item {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
     items: Vec<Arc<Item>>,
+    /// The selected part of an object. It is undone like all else, and not a part of what is saved.
+    part: Option<Part>,
+}
+
+/// A selected part of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Whose.
+    pub item: ItemId,
+    /// Which, in the object's own scene units.
+    pub region: Region,
 }
 
 impl Document {
@@ -168,6 +180,17 @@ impl Document {
     /// Takes an object away.
     pub fn remove(&mut self, id: ItemId) {
         self.items.retain(|item| item.id != id);
+        self.part.take_if(|part| part.item == id);
+    }
+
+    /// The selected part.
+    pub fn part(&self) -> Option<&Part> {
+        self.part.as_ref()
+    }
+
+    /// Selects a part, or none.
+    pub fn set_part(&mut self, part: Option<Part>) {
+        self.part = part;
     }
 
     /// Hides every object.
@@ -239,7 +262,7 @@ impl History {
 
     /// Whether it is other than on the disk.
     pub fn is_changed(&self) -> bool {
-        self.now != self.saved
+        self.now.items != self.saved.items
     }
 
     /// It is on the disk as it is now.
@@ -277,12 +300,22 @@ impl History {
     /// # Errors
     /// As [`History::change`].
     pub fn add(&mut self, label: &str, item: Item, alone: bool) -> Result<ItemId> {
-        self.next_id += 1;
-        let item = Item { id: self.next_id, ..item };
-        self.change(label, None, |document| {
+        self.add_beside(label, item, |document| {
             if alone {
                 document.hide_all();
             }
+        })
+    }
+
+    /// Adds an object after `change`, as one step; gives its id.
+    ///
+    /// # Errors
+    /// As [`History::change`].
+    pub fn add_beside(&mut self, label: &str, item: Item, change: impl FnOnce(&mut Document)) -> Result<ItemId> {
+        self.next_id += 1;
+        let item = Item { id: self.next_id, ..item };
+        self.change(label, None, |document| {
+            change(document);
             document.push(item);
         })?;
         Ok(self.next_id)
@@ -336,7 +369,7 @@ impl History {
 mod tests {
     use std::collections::HashSet;
 
-    use retort_fields::compose::edit::Corners;
+    use retort_fields::compose::region::Corners;
 
     use super::*;
 

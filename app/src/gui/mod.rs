@@ -10,10 +10,12 @@ mod document;
 mod files;
 mod jobs;
 mod learn;
+mod marks;
 mod panels;
 mod pictures;
 mod recent;
 mod recipe;
+mod select;
 mod shortcuts;
 mod state;
 #[cfg(test)]

@@ -16,6 +16,8 @@ use retort_fields::field::{RenderOptions, Scene, values};
 use retort_render::{Gpu, TextureFormat, Viewport};
 use retort_shaders::Camera;
 
+use super::marks::{self, Marked};
+
 /// How long the first picture of a view may take, seconds; about, because the scene decides.
 const FIRST: f32 = 0.05;
 /// The same for a student of which there is another picture of the same view already: better later than coarser.
@@ -81,11 +83,18 @@ pub struct View {
     pub mode: Mode,
     /// The colour behind it, sRGB.
     pub background: [f32; 3],
+    /// What of it is coloured because it is selected.
+    pub marked: Option<Marked>,
     /// Whether the scene changes by itself all the time, as a student does that is being taught.
     pub live: bool,
 }
 
 impl View {
+    /// The numbers of its scenes.
+    fn keys(&self) -> Vec<u64> {
+        self.scenes.iter().map(|s| s.key).collect()
+    }
+
     /// Whether it is the same place seen in the same way, whatever is there.
     fn is_as(&self, other: &Self) -> bool {
         (&self.camera, self.mode, self.background) == (&other.camera, other.mode, other.background)
@@ -94,9 +103,29 @@ impl View {
 
 impl PartialEq for View {
     fn eq(&self, other: &Self) -> bool {
-        let keys = |view: &Self| view.scenes.iter().map(|s| s.key).collect::<Vec<_>>();
-        keys(self) == keys(other) && self.is_as(other)
+        self.keys() == other.keys() && self.is_as(other) && self.marked == other.marked
     }
+}
+
+/// What was seen of one scene.
+#[derive(Debug)]
+struct Seen {
+    width: usize,
+    height: usize,
+    /// `[h * w * 5]`: red, green, blue, alpha, depth times alpha.
+    pixels: Vec<f32>,
+    /// `[h * w]`: distance in scene units, infinite where there is nothing to hit.
+    depth: Arc<Vec<f32>>,
+    /// Whether distances are along the view axis, not along the ray.
+    along_axis: bool,
+}
+
+/// What was seen last, whole: other colours of the same are made of it without drawing.
+#[derive(Debug)]
+struct Kept {
+    keys: Vec<u64>,
+    camera: Camera,
+    seen: Vec<Seen>,
 }
 
 /// A picture of one scene.
@@ -108,10 +137,30 @@ pub struct Image {
     pub height: usize,
     /// `[h * w * 4]`, row-major from the top, opaque.
     pub rgba: Vec<u8>,
-    /// `[h * w]`: distance in scene units, infinite where there is nothing to hit.
-    depth: Vec<f32>,
-    /// Whether distances are along the view axis, not along the ray.
+    depth: Arc<Vec<f32>>,
     along_axis: bool,
+}
+
+impl Image {
+    /// What a screen shows of `seen`.
+    fn of(seen: &Seen, view: &View) -> Self {
+        let &Seen { width, height, ref pixels, ref depth, along_axis } = seen;
+        let mut rgba = coloured(pixels, depth, view);
+        if let Some(marked) = &view.marked {
+            marked.paint(&mut rgba, depth, &view.camera.resized(width as u32, height as u32), along_axis);
+        }
+        Self { width, height, rgba, depth: Arc::clone(depth), along_axis }
+    }
+}
+
+/// The pictures of scenes, and that of the difference of two.
+fn images(seen: &[Seen], view: &View) -> Vec<Image> {
+    let mut images: Vec<Image> = seen.iter().map(|seen| Image::of(seen, view)).collect();
+    if let [a, b] = &images[..] {
+        let difference = difference(a, b);
+        images.push(difference);
+    }
+    images
 }
 
 /// Pictures of a view.
@@ -154,9 +203,7 @@ impl Drawn {
         let at = (place * Vec2::new(width, height)).clamp(Vec2::ZERO, Vec2::new(width - 1.0, height - 1.0));
         let depth = *image.depth.get(at.y as usize * image.width + at.x as usize)?;
         let camera = self.view.camera.resized(image.width as u32, image.height as u32);
-        let ray = camera.ray(at.floor() + Vec2::splat(0.5));
-        let along = if image.along_axis { depth / ray.direction.dot(camera.forward()).max(1e-3) } else { depth };
-        along.is_finite().then(|| ray.at(along))
+        marks::seen(&camera, at.floor() + Vec2::splat(0.5), depth, image.along_axis)
     }
 }
 
@@ -235,7 +282,8 @@ impl Pictures {
             newest: Mutex::default(),
             wake: Box::new(wake),
         });
-        let painter = Painter { shared: Arc::clone(&shared), easels: Vec::new(), number: 0, find_gpu, gpu: None };
+        let shared_too = Arc::clone(&shared);
+        let painter = Painter { shared: shared_too, easels: Vec::new(), kept: None, number: 0, find_gpu, gpu: None };
         std::thread::Builder::new()
             .name("pictures".into())
             .stack_size(STACK_BYTES)
@@ -288,6 +336,7 @@ struct Easel {
 struct Painter {
     shared: Arc<Shared>,
     easels: Vec<Easel>,
+    kept: Option<Kept>,
     number: u64,
     /// The graphics card, where there is one. It is looked for on this thread: drivers take their time.
     find_gpu: fn() -> Option<Gpu>,
@@ -312,6 +361,12 @@ impl Painter {
         if let Err(problem) = self.set_up(view) {
             return self.publish(view, Err(problem), true, 0.0);
         }
+        if let Some(kept) = self.kept.take().filter(|k| !view.live && k.keys == view.keys() && k.camera == view.camera)
+        {
+            self.publish(view, Ok(images(&kept.seen, view)), true, 0.0);
+            self.kept = Some(kept);
+            return;
+        }
         let full = [view.camera.width.max(1), view.camera.height.max(1)];
         let speed = self.easels.iter().map(|easel| 1.0 / easel.speed.max(1.0)).sum::<f32>().recip();
         let patient = view.live && self.shared.last_view().is_some_and(|last| last.is_as(view) && last.live);
@@ -321,15 +376,14 @@ impl Painter {
             let (begun, camera) = (Instant::now(), view.camera.resized(size[0], size[1]));
             // The first is finished whatever comes: who keeps moving wants to see something.
             let first = !patient && self.shared.last_view().as_ref() != Some(view);
-            let images: Option<Vec<Image>> =
-                (0..self.easels.len()).map(|i| self.paint(i, &camera, view, number, first)).collect();
-            let Some(mut images) = images else { return };
-            if let [a, b] = &images[..] {
-                let difference = difference(a, b);
-                images.push(difference);
-            }
+            let seen: Option<Vec<Seen>> =
+                (0..self.easels.len()).map(|i| self.look(i, &camera, view, number, first)).collect();
+            let Some(seen) = seen else { return };
             let seconds = begun.elapsed().as_secs_f32();
-            self.publish(view, Ok(images), part >= 1.0, seconds);
+            self.publish(view, Ok(images(&seen, view)), part >= 1.0, seconds);
+            if part >= 1.0 {
+                self.kept = Some(Kept { keys: view.keys(), camera: view.camera.clone(), seen });
+            }
             // A student is another one soon; what cannot be drawn until then is not begun.
             let late = view.live && (self.shared.is_old(number) || 4.0 * seconds > LIVE);
             if part >= 1.0 || late || self.shared.is_stale(number, view) {
@@ -358,8 +412,8 @@ impl Painter {
         self.easels.iter().try_for_each(|easel| easel.subject.as_ref().map(drop).map_err(Clone::clone))
     }
 
-    /// Draws scene `i` in bands; nothing if it is not wanted any more.
-    fn paint(&mut self, i: usize, camera: &Camera, view: &View, number: u64, first: bool) -> Option<Image> {
+    /// Looks at scene `i` in bands; nothing if it is not wanted any more.
+    fn look(&mut self, i: usize, camera: &Camera, view: &View, number: u64, first: bool) -> Option<Seen> {
         let easel = &mut self.easels[i];
         let Ok(subject) = &easel.subject else { return None };
         let (width, height) = (camera.width, camera.height);
@@ -379,9 +433,9 @@ impl Painter {
                 return None;
             }
         }
-        let depth = pixels.chunks_exact(5).map(|p| if p[3] > SOLID { p[4] / p[3] } else { f32::INFINITY }).collect();
-        let rgba = coloured(&pixels, &depth, view);
-        Some(Image { width: width as usize, height: height as usize, rgba, depth, along_axis })
+        let depth = |p: &[f32]| if p[3] > SOLID { p[4] / p[3] } else { f32::INFINITY };
+        let depth = Arc::new(pixels.chunks_exact(5).map(depth).collect());
+        Some(Seen { width: width as usize, height: height as usize, pixels, depth, along_axis })
     }
 
     fn publish(&mut self, view: &View, images: Result<Vec<Image>, Problem>, whole: bool, seconds: f32) {
@@ -436,7 +490,7 @@ fn difference(a: &Image, b: &Image) -> Image {
 }
 
 /// What a screen shows of `pixels` `[n, 5]`.
-fn coloured(pixels: &[f32], depth: &Vec<f32>, view: &View) -> Vec<u8> {
+fn coloured(pixels: &[f32], depth: &[f32], view: &View) -> Vec<u8> {
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
     let solid = || depth.iter().copied().filter(|d| d.is_finite());
     let (near, far) = (solid().fold(f32::INFINITY, f32::min), solid().fold(0.0, f32::max));
@@ -459,7 +513,7 @@ mod tests {
 
     use retort_distill::preset::Preset;
     use retort_fields::compose::Edit;
-    use retort_fields::compose::edit::Corners;
+    use retort_fields::compose::region::Corners;
     use retort_fields::registry::Kind;
 
     use super::*;
@@ -472,7 +526,7 @@ mod tests {
     fn view(object: &Object, key: u64, size: [u32; 2]) -> View {
         let camera = views::orbit(object.field.scene(), 1, size).remove(0);
         let scenes = vec![Source { key, objects: vec![object.clone()] }];
-        View { scenes, camera, mode: Mode::Colour, background: [1.0; 3], live: false }
+        View { scenes, camera, mode: Mode::Colour, background: [1.0; 3], live: false, marked: None }
     }
 
     fn wait(pictures: &Pictures, done: impl Fn(&Drawn) -> bool) -> Arc<Drawn> {

@@ -2,7 +2,11 @@
 
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
 
+use super::select::{BRUSHES, Tool};
 use super::state::{Dialog, Purpose, State};
+
+/// How much larger the next larger brush is.
+const BRUSH_STEP: f32 = 1.25;
 
 /// What a menu entry or a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub enum Action {
     Undo,
     /// A step forth again.
     Redo,
-    /// Takes the selected object away.
+    /// Erases the selected part, or takes the selected object away.
     Delete,
     /// Copies the selected object.
     Duplicate,
@@ -37,6 +41,20 @@ pub enum Action {
     Reset,
     /// Goes around or flies.
     Steering,
+    /// Takes a tool; the one that is taken already is put away.
+    Take(Tool),
+    /// A smaller brush.
+    SmallerBrush,
+    /// A larger brush.
+    LargerBrush,
+    /// Selects all of the object.
+    SelectAll,
+    /// Selects nothing.
+    SelectNone,
+    /// Selects what was not selected.
+    Invert,
+    /// Puts the tool away, then selects nothing.
+    Leave,
     /// The sheet of keys.
     Keys,
 }
@@ -64,6 +82,21 @@ pub const ALL: &[(Action, &str, &[KeyboardShortcut])] = &[
     (Action::Reset, "Look at everything", &[KeyboardShortcut::new(SHIFT, Key::F)]),
     (Action::Frame, "Look at the selection", &[KeyboardShortcut::new(NONE, Key::F)]),
     (Action::Steering, "Orbit or fly", &[KeyboardShortcut::new(NONE, Key::V)]),
+    (Action::Leave, "Put the tool away", &[KeyboardShortcut::new(NONE, Key::Escape)]),
+    (Action::Take(Tool::Rectangle), "Select in a rectangle", &[KeyboardShortcut::new(NONE, Key::R)]),
+    (Action::Take(Tool::Lasso), "Select in an outline", &[KeyboardShortcut::new(NONE, Key::L)]),
+    (Action::Take(Tool::Brush), "Select with a brush", &[KeyboardShortcut::new(NONE, Key::B)]),
+    (Action::Take(Tool::Sphere), "Select a ball", &[KeyboardShortcut::new(NONE, Key::O)]),
+    (Action::Take(Tool::Box), "Select a cube", &[KeyboardShortcut::new(NONE, Key::X)]),
+    (Action::SmallerBrush, "Smaller brush", &[KeyboardShortcut::new(NONE, Key::OpenBracket)]),
+    (Action::LargerBrush, "Larger brush", &[KeyboardShortcut::new(NONE, Key::CloseBracket)]),
+    (Action::SelectNone, "Select nothing", &[KeyboardShortcut::new(CTRL_SHIFT, Key::A)]),
+    (Action::SelectAll, "Select all of the object", &[KeyboardShortcut::new(CTRL, Key::A)]),
+    (Action::Invert, "Invert the selection", &[KeyboardShortcut::new(CTRL, Key::I)]),
+    (Action::Take(Tool::Move), "Move the object", &[KeyboardShortcut::new(NONE, Key::Num1)]),
+    (Action::Take(Tool::Turn), "Turn the object", &[KeyboardShortcut::new(NONE, Key::Num2)]),
+    (Action::Take(Tool::Scale), "Scale the object", &[KeyboardShortcut::new(NONE, Key::Num3)]),
+    (Action::Take(Tool::Measure), "Measure", &[KeyboardShortcut::new(NONE, Key::M)]),
     (
         Action::Keys,
         "Keys and buttons",
@@ -93,8 +126,9 @@ impl Action {
         match self {
             Self::Undo => state.history.undo_label().is_some(),
             Self::Redo => state.history.redo_label().is_some(),
-            Self::Delete => free,
             Self::Duplicate | Self::Toggle | Self::Frame | Self::SaveField => state.selection().is_some(),
+            Self::Delete | Self::SelectAll | Self::Invert => free,
+            Self::SelectNone => state.document().part().is_some(),
             Self::Save | Self::SaveAs | Self::Export => !state.document().is_empty(),
             _ => true,
         }
@@ -118,6 +152,7 @@ impl Action {
             Self::Quit => state.request_close(),
             Self::Undo => state.undo(),
             Self::Redo => state.redo(),
+            Self::Delete if state.part().is_some() => state.erase_part(),
             Self::Delete => state.remove_selected(),
             Self::Duplicate => state.duplicate_selected(),
             Self::Toggle => state.toggle_selected(),
@@ -125,6 +160,14 @@ impl Action {
             Self::Frame => state.frame_selected(),
             Self::Reset => state.reset_view(),
             Self::Steering => state.toggle_steering(),
+            Self::Take(tool) => state.take(if state.tool == tool { Tool::Look } else { tool }),
+            Self::SmallerBrush => state.brush = (state.brush / BRUSH_STEP).clamp(BRUSHES[0], BRUSHES[1]),
+            Self::LargerBrush => state.brush = (state.brush * BRUSH_STEP).clamp(BRUSHES[0], BRUSHES[1]),
+            Self::SelectAll => state.select_all(),
+            Self::SelectNone => state.select_none(),
+            Self::Invert => state.invert_part(),
+            Self::Leave if state.tool == Tool::Look => state.select_none(),
+            Self::Leave => state.take(Tool::Look),
             Self::Keys => state.dialog = Some(Dialog::Keys),
         }
     }

@@ -19,6 +19,7 @@ use super::jobs::{Jobs, Lesson};
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
 use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
+use super::select::Tool;
 use crate::views;
 
 /// The most pixels of a picture in the viewport.
@@ -147,6 +148,12 @@ pub struct State {
     pub mode: Mode,
     /// What is behind it.
     pub backdrop: Backdrop,
+    /// What a drag in the picture does.
+    pub tool: Tool,
+    /// The brush's radius, points.
+    pub brush: f32,
+    /// Points that were clicked to measure or to put upright, scene units.
+    pub points: Vec<Vec3>,
     /// Whether the viewport follows a student that is being taught.
     pub follow: bool,
     /// How it is compared with its teacher.
@@ -204,6 +211,9 @@ impl State {
             orbit: Orbit::default(),
             mode: Mode::default(),
             backdrop: Backdrop::default(),
+            tool: Tool::default(),
+            brush: 24.0,
+            points: Vec::new(),
             follow: true,
             compare: Compare::default(),
             split: 0.5,
@@ -262,6 +272,7 @@ impl State {
             Message::Field(loaded) => self.opened_field(*loaded),
             Message::Scene(loaded) => self.opened_scene(*loaded),
             Message::Saved { fields, scene } => self.saved(&fields, scene),
+            Message::Floaters(id, found) => self.cleared(id, *found),
             Message::Exported(path) => self.news = format!("{} written", path.display()),
             Message::Chosen(path) => self.chosen(path),
             Message::Failed(tried, error) => self.trouble(&tried, error),
@@ -413,7 +424,8 @@ impl State {
         let [width, height] = [width, height].map(|side| ((side as f32 * shrink) as u32).max(1));
         let camera = self.orbit.camera(width, height);
         let live = self.follow && self.jobs.student().is_some();
-        Some(View { scenes, camera, mode: self.mode, background: self.backdrop.colour(), live })
+        let marked = if scenes.len() == 1 && !live { self.marked() } else { None };
+        Some(View { scenes, camera, mode: self.mode, background: self.backdrop.colour(), live, marked })
     }
 
     /// The scenes of the viewport: teacher and student of a job that is followed, or what is open. Numbers of the three

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Key, Modifiers, Vec2};
+use eframe::egui::{Event, Key, Modifiers, PointerButton, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use retort_fields::compose::Edit;
+use retort_fields::compose::region::{Part, Shape};
 use retort_fields::registry::Kind;
 
 use super::app::App;
 use super::jobs::Phase;
 use super::pictures::{Image, Mode};
+use super::select::Tool;
 use super::state::{Dialog, Purpose, State};
 
 /// Small enough that software draws its viewport at once.
@@ -57,6 +59,28 @@ impl Window {
 
     fn state_mut(&mut self) -> &mut State {
         &mut self.harness.state_mut().state
+    }
+
+    /// A drag over the picture with the main button, by the way of `path`.
+    fn drag(&mut self, path: &[[f32; 2]]) {
+        self.drag_with(Modifiers::NONE, path);
+    }
+
+    /// The same with keys that are held when the button is let go.
+    fn drag_with(&mut self, modifiers: Modifiers, path: &[[f32; 2]]) {
+        let at = |p: &[f32; 2]| eframe::egui::Pos2::from(*p);
+        self.harness.hover_at(at(&path[0]));
+        self.harness.step();
+        self.harness.drag_at(at(&path[0]));
+        self.harness.step();
+        for p in &path[1..] {
+            self.harness.hover_at(at(p));
+            self.harness.step();
+        }
+        let (pos, button) = (at(&path[path.len() - 1]), PointerButton::Primary);
+        self.harness.event_modifiers(Event::PointerButton { pos, button, pressed: false, modifiers }, modifiers);
+        self.harness.step();
+        self.harness.step();
     }
 
     fn click(&mut self, label: &str) {
@@ -240,4 +264,100 @@ fn a_drag_turns_the_scene_and_modes_change_the_picture() {
     let drawn = window.state().pictures.newest().unwrap();
     let grey = drawn.images.as_ref().unwrap()[0].rgba.chunks_exact(4).all(|p| p[0] == p[1] && p[1] == p[2]);
     assert!(grey && contrast(&drawn.images.as_ref().unwrap()[0]) > 200);
+}
+
+/// Pixels that two pictures do not share.
+fn others(a: &Image, b: &Image) -> usize {
+    let differ = |(a, b): &(&[u8], &[u8])| a.iter().zip(*b).any(|(a, b)| a.abs_diff(*b) > 3);
+    a.rgba.chunks_exact(4).zip(b.rgba.chunks_exact(4)).filter(differ).count()
+}
+
+#[test]
+fn a_part_is_selected_erased_separated_and_undone() {
+    let mut window = Window::open(&[]);
+    window.until("the demo", |state| state.selection().is_some());
+    let first = window.picture();
+    window.press(Modifiers::NONE, Key::R);
+    assert_eq!(window.state().tool, Tool::Rectangle);
+    let azimuth = window.state().orbit.azimuth;
+    let [x, y] = INSIDE;
+    window.drag(&[[x - 30.0, y - 20.0], [x, y], [x + 30.0, y + 20.0]]);
+    assert_eq!(window.state().orbit.azimuth, azimuth, "the camera stays");
+    assert_eq!(window.state().part().expect("a selection").parts().len(), 1);
+    assert!(!window.state().history.is_changed(), "a selection is nothing to save");
+    let marked = window.picture();
+    assert!(others(&marked, &first) > 100, "the selection is seen: {}", others(&marked, &first));
+
+    // A ball less, then all that is left is erased.
+    window.press(Modifiers::NONE, Key::O);
+    window.drag_with(Modifiers::CTRL, &[[x, y], [x + 6.0, y], [x + 12.0, y]]);
+    let parts = window.state().part().expect("a selection").parts().to_vec();
+    assert!(matches!(parts[..], [Part::Add(_), Part::Remove(Shape::Sphere(_))]), "{parts:?}");
+    window.press(Modifiers::NONE, Key::Delete);
+    assert!(matches!(window.state().selection().unwrap().0.edits[..], [Edit::Erase(_)]));
+    assert!(window.state().part().is_none() && window.state().history.is_changed());
+    let erased = window.picture();
+    assert!(others(&erased, &first) > 100 && others(&erased, &marked) > 100);
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert!(window.state().part().is_some() && window.state().selection().unwrap().0.edits.is_empty());
+    assert_eq!(others(&window.picture(), &window.state().pictures.newest().unwrap().images.as_ref().unwrap()[0]), 0);
+
+    window.click("Separate");
+    assert_eq!(window.state().document().len(), 2);
+    let kinds = window.state().document().items().map(|item| item.edits[0].name()).collect::<Vec<_>>();
+    assert_eq!(kinds, ["erase", "keep"]);
+    let whole = window.picture();
+    let (same, less) = (difference(&whole, &first), difference(&erased, &first));
+    assert!(same * 4.0 < less, "the two together are what was there: {same} and {less}");
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert!(window.state().document().len() == 1 && window.state().part().is_some());
+}
+
+#[test]
+fn handles_move_turn_and_scale_and_a_drag_is_one_step() {
+    let mut window = Window::open(&[]);
+    window.until("the demo", |state| state.selection().is_some());
+    let first = window.picture();
+    let pivot = window.state().pivot().expect("a bounded object");
+    let drawn = window.state().pictures.newest().unwrap();
+    let rect = window.harness.get_by_label("picture").rect();
+    let camera = window.state().orbit.camera(rect.width() as u32, rect.height() as u32);
+    let (pixel, _) = camera.project(pivot).expect("in front");
+    let middle = [rect.left() + pixel.x, rect.top() + pixel.y];
+    for (key, tool) in [(Key::Num1, Tool::Move), (Key::Num3, Tool::Scale)] {
+        window.press(Modifiers::NONE, key);
+        assert_eq!(window.state().tool, tool);
+        window.drag(&[middle, [middle[0] + 10.0, middle[1]], [middle[0] + 30.0, middle[1] - 10.0]]);
+        let item = window.state().selection().unwrap().0.clone();
+        assert!(if tool == Tool::Move { item.shift != [0.0; 3] } else { item.scale > 1.2 }, "{item:?}");
+        assert!(others(&window.picture(), &first) > 200);
+        window.press(Modifiers::COMMAND, Key::Z);
+        assert!(window.state().selection().unwrap().0.is_plain(), "one step");
+        window.press(Modifiers::NONE, key);
+    }
+    assert!(drawn.number > 0);
+
+    // Two points measured, and the object made as large as they say.
+    window.press(Modifiers::NONE, Key::M);
+    let drawn = window.state().pictures.newest().unwrap();
+    let state = window.state_mut();
+    state.take_point(&drawn, glam::Vec2::new(0.5, 0.5));
+    state.take_point(&drawn, glam::Vec2::new(0.55, 0.5));
+    let length = state.measured().expect("two points of the surface");
+    state.set_measured(2.0 * length);
+    assert!((state.selection().unwrap().0.scale - 2.0).abs() < 1e-4 && state.measured().is_none());
+    state.undo();
+    // Three points of a slope are level and at height 0 afterwards.
+    state.take(Tool::Ground);
+    for at in [[0.5, 0.5], [0.55, 0.5], [0.5, 0.56]] {
+        state.take_point(&drawn, at.into());
+    }
+    assert!(state.troubles.is_empty() && state.points.is_empty());
+    let item = state.selection().unwrap().0.clone();
+    assert!(item.rotate != [0.0; 3] || item.shift[2] != 0.0, "{item:?}");
+    for at in [[0.5, 0.5], [0.55, 0.5], [0.5, 0.56]] {
+        let point = drawn.point(0, at.into()).expect("a surface");
+        let z = item.transform().point(point).z;
+        assert!(z.abs() < 1e-4, "{z}");
+    }
 }

@@ -8,6 +8,7 @@ use glam::{Mat3, Vec3};
 use retort_shaders::Aabb;
 use serde::{Deserialize, Serialize};
 
+use super::region::{Corners, Meets, Region, Sphere};
 use crate::error::{Error, Result};
 
 /// Shares of red, green and blue in the brightness that an eye sees (ITU-R BT.709).
@@ -16,11 +17,9 @@ const LUMA: Vec3 = Vec3::new(0.2126, 0.7152, 0.0722);
 const WARMTH: f32 = 0.3;
 /// The largest factor of a colour.
 const MOST: f32 = 10.0;
-/// The largest coordinate of an edit, scene units.
-const FAR: f32 = 1e4;
 
 /// A change of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Edit {
     /// Keeps what is inside a box.
@@ -29,6 +28,10 @@ pub enum Edit {
     EraseBox(Corners),
     /// Removes what is inside a sphere.
     EraseSphere(Sphere),
+    /// Removes a selected part.
+    Erase(Region),
+    /// Keeps a selected part alone.
+    Keep(Region),
     /// Multiplies red, green and blue, each by 0 to 10.
     Tint([f32; 3]),
     /// Multiplies all three, by 0 to 10.
@@ -39,37 +42,6 @@ pub enum Edit {
     Temperature(f32),
 }
 
-/// A box by two opposite corners, in scene units.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Corners {
-    /// The lower corner.
-    pub min: [f32; 3],
-    /// The upper corner.
-    pub max: [f32; 3],
-}
-
-/// A sphere, in scene units.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sphere {
-    /// Its middle.
-    pub centre: [f32; 3],
-    /// Above 0.
-    pub radius: f32,
-}
-
-impl Corners {
-    fn aabb(&self) -> Aabb {
-        Aabb::new(self.min.into(), self.max.into())
-    }
-}
-
-/// Whether every coordinate is one that a scene can have.
-fn near(values: &[f32]) -> bool {
-    values.iter().all(|v| v.abs() <= FAR)
-}
-
 impl Edit {
     /// Its name in scene files.
     pub fn name(&self) -> &'static str {
@@ -77,6 +49,8 @@ impl Edit {
             Self::Crop(_) => "crop",
             Self::EraseBox(_) => "erase_box",
             Self::EraseSphere(_) => "erase_sphere",
+            Self::Erase(_) => "erase",
+            Self::Keep(_) => "keep",
             Self::Tint(_) => "tint",
             Self::Brightness(_) => "brightness",
             Self::Saturation(_) => "saturation",
@@ -90,20 +64,16 @@ impl Edit {
     /// When a value is out of its range; the message names the edit.
     pub fn check(&self) -> Result<()> {
         let factor = |v: &f32| (0.0..=MOST).contains(v);
-        let (sound, want) = match self {
-            Self::Crop(b) | Self::EraseBox(b) => {
-                let rises = (0..3).all(|a| b.min[a] < b.max[a]);
-                (rises && near(&b.min) && near(&b.max), "use min below max on every axis, within -10000 and 10000")
-            }
-            Self::EraseSphere(s) => {
-                let sound = s.radius > 0.0 && near(&s.centre) && near(&[s.radius]);
-                (sound, "use a radius above 0 and a centre within -10000 and 10000")
-            }
-            Self::Tint(rgb) => (rgb.iter().all(factor), "use three factors from 0 to 10"),
-            Self::Brightness(v) | Self::Saturation(v) => (factor(v), "use a factor from 0 to 10"),
-            Self::Temperature(v) => ((-1.0..=1.0).contains(v), "use -1 (cold) to 1 (warm)"),
+        let within = |sound: bool, want| if sound { Ok(()) } else { Err(want) };
+        let checked = match self {
+            Self::Crop(b) | Self::EraseBox(b) => b.check(),
+            Self::EraseSphere(s) => s.check(),
+            Self::Erase(region) | Self::Keep(region) => region.check(),
+            Self::Tint(rgb) => within(rgb.iter().all(factor), "use three factors from 0 to 10"),
+            Self::Brightness(v) | Self::Saturation(v) => within(factor(v), "use a factor from 0 to 10"),
+            Self::Temperature(v) => within((-1.0..=1.0).contains(v), "use -1 (cold) to 1 (warm)"),
         };
-        if sound { Ok(()) } else { Err(Error::new(format!("edit {} is out of range", self.name())).remedy(want)) }
+        checked.map_err(|want| Error::new(format!("edit {} is out of range", self.name())).remedy(want))
     }
 
     /// Whether `x` stays.
@@ -111,7 +81,9 @@ impl Edit {
         match self {
             Self::Crop(b) => b.aabb().contains(x),
             Self::EraseBox(b) => !b.aabb().contains(x),
-            Self::EraseSphere(s) => !(x.distance_squared(s.centre.into()) <= s.radius * s.radius),
+            Self::EraseSphere(s) => !s.contains(x),
+            Self::Erase(region) => !region.contains(x),
+            Self::Keep(region) => region.contains(x),
             _ => true,
         }
     }
@@ -119,16 +91,11 @@ impl Edit {
     /// Whether nothing of `part` stays.
     fn hides(&self, part: Aabb) -> bool {
         match self {
-            Self::Crop(b) => {
-                let b = b.aabb();
-                part.min.cmpgt(b.max).any() || part.max.cmplt(b.min).any()
-            }
-            Self::EraseBox(b) => b.aabb().contains(part.min) && b.aabb().contains(part.max),
-            Self::EraseSphere(s) => {
-                let centre = Vec3::from(s.centre);
-                let farthest = (part.min - centre).abs().max((part.max - centre).abs());
-                farthest.length_squared() <= s.radius * s.radius
-            }
+            Self::Crop(b) => b.meets(part) == Meets::Nowhere,
+            Self::EraseBox(b) => b.meets(part) == Meets::Everywhere,
+            Self::EraseSphere(s) => s.meets(part) == Meets::Everywhere,
+            Self::Erase(region) => region.meets(part) == Meets::Everywhere,
+            Self::Keep(region) => region.meets(part) == Meets::Nowhere,
             _ => false,
         }
     }
@@ -165,14 +132,20 @@ pub fn colour(edits: &[Edit]) -> Mat3 {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
+    use crate::compose::region::Shape;
     use crate::rng::Rng;
 
     fn some() -> Vec<Edit> {
+        let ball = Sphere { centre: [-0.2, 0.3, 0.1], radius: 0.45 };
         vec![
             Edit::Crop(Corners { min: [-0.5, -0.6, -0.7], max: [0.8, 0.7, 0.6] }),
             Edit::EraseBox(Corners { min: [-0.1, -0.2, -0.3], max: [0.5, 0.3, 0.4] }),
-            Edit::EraseSphere(Sphere { centre: [-0.2, 0.3, 0.1], radius: 0.45 }),
+            Edit::EraseSphere(ball),
+            Edit::Erase(Shape::Sphere(ball).into()),
+            Edit::Keep(Region::from(Shape::Sphere(ball)).inverted()),
         ]
     }
 
@@ -187,8 +160,8 @@ mod tests {
                 let corner = point();
                 let part = Aabb::new(corner, corner + 0.2 * point());
                 let inside: Vec<Vec3> = (0..30).map(|_| part.min + part.size() * (0.5 * point() + 0.5)).collect();
-                let shown = inside.iter().filter(|x| shows(&[edit], **x)).count();
-                if hides(&[edit], part) {
+                let shown = inside.iter().filter(|x| shows(slice::from_ref(&edit), **x)).count();
+                if hides(slice::from_ref(&edit), part) {
                     hidden += 1;
                     assert_eq!(shown, 0, "{edit:?}: {part:?}");
                 } else {
@@ -212,7 +185,7 @@ mod tests {
         assert!(warm.x > c.x && warm.y == c.y && warm.z < c.z);
         // The order counts: grey then red is red, red then grey is grey.
         let red = Edit::Tint([1.0, 0.0, 0.0]);
-        let (a, b) = (colour(&[Edit::Saturation(0.0), red]) * c, colour(&[red, Edit::Saturation(0.0)]) * c);
+        let (a, b) = (colour(&[Edit::Saturation(0.0), red.clone()]) * c, colour(&[red, Edit::Saturation(0.0)]) * c);
         assert!(a.y == 0.0 && (b.x - b.y).abs() < 1e-6 && b.y > 0.0);
     }
 
@@ -224,6 +197,7 @@ mod tests {
             Edit::EraseBox(Corners { min: [-1e30; 3], max: [1.0; 3] }),
             Edit::EraseSphere(Sphere { centre: [0.0; 3], radius: -1.0 }),
             Edit::EraseSphere(Sphere { centre: [f32::INFINITY, 0.0, 0.0], radius: 1.0 }),
+            Edit::Erase(Shape::Sphere(Sphere { centre: [0.0; 3], radius: 0.0 }).into()),
             Edit::Tint([1.0, -0.1, 1.0]),
             Edit::Brightness(f32::NAN),
             Edit::Saturation(11.0),

@@ -32,7 +32,7 @@ pub const VERSION: u32 = 1;
 /// Its name in a project's folder.
 pub const NAME: &str = "scene.toml";
 /// The longest scene file that is read, bytes.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 /// The most edits of an object.
 const MAX_EDITS: usize = 256;
 const FORM: &str = "write version = 1, and for each object [[objects]] with field = \"name.safetensors\"";

@@ -6,14 +6,16 @@
 mod composition;
 pub mod edit;
 pub mod file;
+pub mod floaters;
 pub mod merge;
 mod object;
+pub mod region;
 
 use std::ops::Deref;
 
 pub use composition::Composition;
 pub use edit::Edit;
-pub use object::Object;
+pub use object::{Object, scene_from_object};
 
 use crate::error::Result;
 use crate::field::Field;

@@ -66,6 +66,11 @@ fn edit(ui: &mut Ui, state: &mut State, aspect: f32) {
     for action in [Action::Duplicate, Action::Delete, Action::Toggle, Action::ShowAll] {
         entry(ui, state, aspect, action);
     }
+    ui.separator();
+    for action in [Action::SelectAll, Action::SelectNone, Action::Invert] {
+        entry(ui, state, aspect, action);
+    }
+    super::tools::clean_up(ui, state);
 }
 
 fn view(ui: &mut Ui, state: &mut State, shown: &mut Shown) {

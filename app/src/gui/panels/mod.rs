@@ -2,6 +2,7 @@
 
 pub mod convert;
 pub mod dialogs;
+pub mod hands;
 pub mod jobs;
 pub mod menu;
 pub mod outliner;
@@ -9,6 +10,7 @@ mod overlay;
 pub mod properties;
 mod recipe;
 pub mod status;
+pub mod tools;
 pub mod train;
 pub mod viewport;
 

@@ -3,7 +3,7 @@
 
 use eframe::egui::{Grid, Response, TextEdit, Ui};
 use retort_fields::compose::Edit;
-use retort_fields::compose::edit::{Corners, Sphere};
+use retort_fields::compose::region::{Corners, Sphere};
 
 use super::{copy_line, heading, number};
 use crate::commands::work::quoted;
@@ -66,6 +66,7 @@ pub fn show(ui: &mut Ui, state: &mut State) {
         });
     });
     ui.add_space(4.0);
+    super::tools::clean_up(ui, state);
     if let Some(path) = path {
         copy_line(ui, &format!("retort info {}", quoted(&path.display().to_string())));
     } else {
@@ -122,7 +123,7 @@ fn edits(ui: &mut Ui, item: &Item, changed: &mut Option<Changed>) {
     for (i, edit) in item.edits.iter().enumerate() {
         ui.push_id(i, |ui| {
             ui.horizontal(|ui| {
-                ui.label(edit.name().replace('_', " "));
+                ui.label(edit.name().replace('_', " ")).on_hover_text(steps(edit));
                 if ui.small_button("Remove").on_hover_text(format!("Removes edit {}", i + 1)).clicked() {
                     let mut new = item.clone();
                     new.edits.remove(i);
@@ -132,6 +133,14 @@ fn edits(ui: &mut Ui, item: &Item, changed: &mut Option<Changed>) {
             let mut new = item.clone();
             values(ui, i, &mut new, changed);
         });
+    }
+}
+
+/// How many steps a selection took that an edit is made of.
+fn steps(edit: &Edit) -> String {
+    match edit {
+        Edit::Erase(region) | Edit::Keep(region) => format!("a selection of {} steps", region.parts().len()),
+        _ => String::new(),
     }
 }
 
@@ -198,5 +207,6 @@ fn values(ui: &mut Ui, i: usize, item: &mut Item, changed: &mut Option<Changed>)
             let response = number(ui, name, value, 0.01, range);
             note(changed, &response, name, item);
         }
+        Edit::Erase(_) | Edit::Keep(_) => {}
     });
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use eframe::egui::{
     self, Align2, Color32, ColorImage, CursorIcon, FontId, PointerButton, Pos2, Rect, Response, Sense, Stroke,
-    TextureOptions, Ui, pos2, vec2,
+    TextureOptions, Ui, WidgetInfo, pos2, vec2,
 };
 use glam::Vec2;
 use retort_render::orbit::Mode as Steering;
 
-use super::overlay;
+use super::{hands, overlay};
 use crate::gui::app::Shown;
 use crate::gui::pictures::{Drawn, Mode};
 use crate::gui::shortcuts::Action;
@@ -23,14 +23,19 @@ const GRIP: f32 = 6.0;
 
 /// Shows it.
 pub fn show(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
-    egui::Panel::top("view").show(ui, |ui| tools(ui, state));
+    egui::Panel::top("view").show(ui, |ui| {
+        tools(ui, state);
+        super::tools::row(ui, state);
+    });
     let rect = ui.available_rect_before_wrap();
     let response = ui.allocate_rect(rect, Sense::click_and_drag());
+    response.widget_info(|| WidgetInfo::labeled(egui::accesskit::Role::Image, true, "picture"));
     shown.aspect = rect.width() / rect.height().max(1.0);
     ui.painter().rect_filled(rect, 0.0, colour(state.backdrop.colour()));
 
     let newest = state.pictures.newest();
-    steer(ui, &response, state, newest.as_deref());
+    let used = hands::work(ui, &response, state, &mut shown.drag, newest.as_deref());
+    steer(ui, &response, state, newest.as_deref().filter(|_| !used), used);
     let scale = ui.ctx().pixels_per_point();
     let wanted = state.view((rect.width() * scale) as u32, (rect.height() * scale) as u32);
     let is_empty = wanted.is_none();
@@ -40,6 +45,7 @@ pub fn show(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
     if let Some(drawn) = newest.filter(|_| !is_empty) {
         upload(ui, shown, &drawn);
         paint(ui, rect, state, shown, &drawn);
+        hands::draw(ui, &ui.painter_at(rect), rect, state, &shown.drag);
     } else {
         let text = match (is_empty, state.document().is_empty(), state.background.busy().next()) {
             (true, false, _) => "Nothing is visible: Shift+H shows everything",
@@ -158,13 +164,13 @@ fn words(ui: &Ui, at: Pos2, align: Align2, text: &str) {
     painter.galley(rect.min, galley, Color32::WHITE);
 }
 
-/// Buttons and wheel move the camera.
-fn steer(ui: &Ui, response: &Response, state: &mut State, drawn: Option<&Drawn>) {
+/// Buttons and wheel move the camera; the main button only if no tool has `used` it.
+fn steer(ui: &Ui, response: &Response, state: &mut State, drawn: Option<&Drawn>, used: bool) {
     let (modifiers, delta) = (ui.input(|input| input.modifiers), response.drag_delta());
     let (by, height) = (Vec2::new(delta.x, delta.y), response.rect.height());
     let orbit = &mut state.orbit;
     let turned = modifiers.shift || modifiers.ctrl;
-    if response.dragged_by(PointerButton::Primary) {
+    if response.dragged_by(PointerButton::Primary) && !used {
         orbit.drag(by, height);
     } else if response.dragged_by(PointerButton::Secondary) {
         match (turned, modifiers.alt) {
@@ -185,7 +191,8 @@ fn steer(ui: &Ui, response: &Response, state: &mut State, drawn: Option<&Drawn>)
             orbit.zoom(scrolled);
         }
     }
-    if response.double_clicked() || response.clicked_by(PointerButton::Middle) {
+    let twice = response.double_clicked() && !used;
+    if twice || response.clicked_by(PointerButton::Middle) {
         let at = response.interact_pointer_pos().or(response.hover_pos());
         if let (Some(at), Some(drawn)) = (at, drawn) {
             let place = (at - response.rect.min) / response.rect.size();

@@ -1,0 +1,111 @@
+//! The row of tools, and what can be done with what is selected or measured.
+
+use eframe::egui::{Button, Grid, Ui};
+use retort_fields::compose::region::{Part, Shape};
+
+use super::{heading, number};
+use crate::gui::select::{BRUSHES, Tool};
+use crate::gui::state::State;
+
+/// Shows the row.
+pub fn row(ui: &mut Ui, state: &mut State) {
+    ui.horizontal_wrapped(|ui| {
+        for (tool, name, what) in Tool::ALL {
+            if ui.selectable_label(state.tool == tool, name).on_hover_text(what).clicked() {
+                state.take(tool);
+            }
+        }
+        if state.tool == Tool::Brush {
+            number(ui, "Brush size, points", &mut state.brush, 0.5, BRUSHES[0]..=BRUSHES[1]);
+        }
+        if state.tool.selects() {
+            ui.weak("Shift adds, Ctrl removes, both intersect");
+        }
+        if let Some(length) = state.measured() {
+            measured(ui, state, length);
+        } else if state.tool.clicks() > 0 {
+            ui.weak(format!("click {} points of a surface", state.tool.clicks() - state.points.len()));
+        }
+    });
+}
+
+fn measured(ui: &mut Ui, state: &mut State, length: f32) {
+    let mut wanted = length;
+    let label = ui.label("Length");
+    let response = number(ui, "Length, scene units: type another to scale the object", &mut wanted, 0.0, 1e-4..=1e4);
+    let response = response.labelled_by(label.id);
+    if response.changed() && wanted != length {
+        state.set_measured(wanted);
+    }
+}
+
+/// Shows the selection.
+pub fn selection(ui: &mut Ui, state: &mut State) {
+    let Some(parts) = state.part().map(|region| region.parts().to_vec()) else { return };
+    heading(ui, "Selection");
+    ui.horizontal_wrapped(|ui| {
+        if ui.button("Erase").on_hover_text("Erases what is selected (Delete)").clicked() {
+            state.erase_part();
+        }
+        if ui.button("Keep").on_hover_text("Erases all that is not selected").clicked() {
+            state.keep_part();
+        }
+        if ui.button("Separate").on_hover_text("Makes an object of its own of it").clicked() {
+            state.separate_part(false);
+        }
+        if ui.button("Copy").on_hover_text("Makes a second object of it").clicked() {
+            state.separate_part(true);
+        }
+        if ui.button("Invert").on_hover_text("Selects what was not selected (Ctrl+I)").clicked() {
+            state.invert_part();
+        }
+        if ui.button("None").on_hover_text("Selects nothing (Ctrl+Shift+A)").clicked() {
+            state.select_none();
+        }
+    });
+    last_shape(ui, state, parts);
+}
+
+/// The numbers of the last shape, where it has some worth typing.
+fn last_shape(ui: &mut Ui, state: &mut State, mut parts: Vec<Part>) {
+    let Some(Part::Add(shape) | Part::Remove(shape) | Part::Intersect(shape)) = parts.last_mut() else { return };
+    let mut changed = None;
+    Grid::new("last shape").num_columns(4).show(ui, |ui| {
+        let mut three = |ui: &mut Ui, title: &str, values: &mut [f32; 3]| {
+            ui.label(title);
+            for (value, axis) in values.iter_mut().zip(["x", "y", "z"]) {
+                let response = number(ui, &format!("Selection {title} {axis}"), value, 0.01, -1e4..=1e4);
+                if response.changed() {
+                    changed = Some(response.dragged().then(|| response.id.value()));
+                }
+            }
+            ui.end_row();
+        };
+        match shape {
+            Shape::Box(corners) => {
+                three(ui, "Min", &mut corners.min);
+                three(ui, "Max", &mut corners.max);
+            }
+            Shape::Sphere(sphere) => {
+                three(ui, "Centre", &mut sphere.centre);
+                ui.label("Radius");
+                let response = number(ui, "Selection radius", &mut sphere.radius, 0.01, 1e-3..=1e4);
+                if response.changed() {
+                    changed = Some(response.dragged().then(|| response.id.value()));
+                }
+            }
+            _ => {}
+        }
+    });
+    if let Some(gesture) = changed {
+        state.change_last_shape(gesture, parts);
+    }
+}
+
+/// What finds things by itself.
+pub fn clean_up(ui: &mut Ui, state: &mut State) {
+    let button = Button::new("Remove floaters");
+    if ui.add(button).on_hover_text("Erases loose pieces and haze beside the object").clicked() {
+        state.clear_floaters();
+    }
+}
