@@ -259,27 +259,63 @@ fn gaussians_merge_into_gaussians() {
 
 #[test]
 fn floaters_are_found_and_an_object_alone_has_none() {
-    let solid = Sphere { centre: [-0.3, 0.0, 0.0], radius: 0.45 };
-    let floater = Sphere { centre: [0.75, 0.7, 0.7], radius: 0.12 };
-    for kind in [Kind::Hash, Kind::Voxels, Kind::Gaussians] {
-        let field = if kind == Kind::Gaussians { gaussians() } else { field(kind) };
-        let keep = |region: Region| with(&field, TURNED, &[Edit::Keep(region)]);
-        let alone = keep(Shape::Sphere(solid).into());
-        let both = keep(Region::from(Shape::Sphere(solid)).with(How::Add, Shape::Sphere(floater)));
-        assert!(floaters::find(&both, 0.0).expect("solid").is_none(), "{kind}");
-        let Some(found) = floaters::find(&both, 0.2).expect("solid") else { panic!("{kind}: none found") };
-        assert!(found.pieces >= 1 && found.largest < 0.2, "{kind}: {found:?}");
-        assert!(!found.keep.contains(floater.centre.into()), "{kind}: the floater goes");
-        if kind != Kind::Gaussians {
-            // The stirred Gaussians are a cloud with holes.
-            assert!(found.keep.contains(solid.centre.into()), "{kind}: the object stays");
-            assert!(floaters::find(&alone, 0.2).expect("solid").is_none(), "{kind}: alone");
-        }
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
+    let (demo, _) = retort_fields::files::load(&demo, &cpu()).expect("the demo's teacher");
+    // One half of the demo, and a small ball of what is solid in the other one.
+    let half = Shape::Box(Corners { min: [-1.0; 3], max: [-0.1, 1.0, 1.0] });
+    let x = points(20_000, 0.9, 4);
+    let said = log_sigma(demo.as_volume().expect("a volume"), &x);
+    let solid = x.chunks_exact(3).zip(said).filter(|(x, log_sigma)| x[0] > 0.2 && *log_sigma > 4.0);
+    let (at, _) = solid.max_by(|a, b| a.0[0].total_cmp(&b.0[0])).expect("something solid");
+    let ball = Sphere { centre: [at[0], at[1], at[2]], radius: 0.08 };
+    let keep = |region: Region| with(&demo, TURNED, &[Edit::Keep(region)]);
+    let alone = keep(half.clone().into());
+    let both = keep(Region::from(half).with(How::Add, Shape::Sphere(ball)));
+    let found = |object: &Object, share: f32| floaters::find(object, share).expect("something is solid");
+    assert!(found(&both, 0.0).is_none(), "nothing is smaller than nothing");
+    let (cleared, before) = (found(&both, 0.1).expect("floaters"), found(&alone, 0.1));
+    let pieces = before.as_ref().map_or(0, |cleared| cleared.pieces);
+    assert_eq!(cleared.pieces, pieces + 1);
+    assert!(cleared.largest < 0.1 && !cleared.keep.contains(ball.centre.into()), "the ball goes");
+    if let Some(before) = before {
+        assert!(before.keep == cleared.keep, "and nothing else");
     }
-    let gone = with(&field(Kind::Hash), Similarity::default(), &[Edit::Erase(Region::everything())]);
+    // What was cleared is clear.
+    let region = Region::from(Shape::Cells(cleared.keep));
+    let mut again = both.clone();
+    again.edits.push(Edit::Keep(region));
+    assert!(found(&again, 0.1).is_none());
+
+    let gone = with(&demo, Similarity::default(), &[Edit::Erase(Region::everything())]);
     assert!(floaters::find(&gone, 0.2).expect_err("nothing is left").what.contains("solid"));
     let endless: Object = stirred(Kind::Hash, &tiny_scene(true), 3).into();
     assert!(floaters::find(&endless, 0.2).expect_err("no background can be told").what.contains("unbounded"));
+}
+
+#[test]
+fn floaters_of_gaussians_are_found() {
+    // A cluster, and three far away from it.
+    let mut field = gaussians();
+    let mut rng = Rng::new(6, "cluster");
+    for param in field.params_mut() {
+        let shape @ [n, width] = param.tensor.dims();
+        let far = |i: usize| i < 3;
+        let values: Vec<f32> = match param.name {
+            "means" => (0..n * width)
+                .map(|i| if far(i / width) { 0.85 } else { -0.3 } + 0.05 * rng.normal().clamp(-2.0, 2.0))
+                .collect(),
+            "log_scales" => vec![-2.5; n * width],
+            "raw_opacity" => vec![3.0; n * width],
+            _ => continue,
+        };
+        *param.tensor = tensor(values, shape, &cpu());
+    }
+    let cleared = floaters::find(&field.clone().into(), 0.3).expect("solid").expect("a floater");
+    assert!(cleared.pieces == 1 && !cleared.keep.contains(Vec3::splat(0.85)), "{}", cleared.pieces);
+    let region = Region::from(Shape::Cells(cleared.keep));
+    let left = merge::merged(&[with(&field, Similarity::default(), &[Edit::Keep(region)])]).expect("sound").unwrap();
+    let count = |field: &AnyField| field.params()[0].tensor.dims()[0];
+    assert_eq!(count(&left), count(&field) - 3);
 }
 
 #[test]

@@ -49,8 +49,9 @@ pub fn find(object: &Object, share: f32) -> Result<Option<Cleared>> {
     let gone: Vec<usize> = (0..sizes.len()).filter(|&p| !stays(p as u32)).map(|p| sizes[p]).collect();
     let Some(most) = gone.iter().max() else { return Ok(None) };
     let kept: Vec<bool> = piece_of.iter().map(|piece| piece.is_some_and(stays)).collect();
-    let kept = widened(&kept, n as i32);
-    let keep = Cells::new(bounds, UVec3::splat(n), |i| kept[i]);
+    let wide = widened(&kept, n as i32);
+    // A floater goes also where it is near.
+    let keep = Cells::new(bounds, UVec3::splat(n), |i| wide[i] && (kept[i] || piece_of[i].is_none()));
     Ok(Some(Cleared { keep, pieces: gone.len(), largest: *most as f32 / largest as f32 }))
 }
 

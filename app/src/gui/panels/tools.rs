@@ -1,6 +1,6 @@
 //! The row of tools, and what can be done with what is selected or measured.
 
-use eframe::egui::{Button, Grid, Ui};
+use eframe::egui::{Button, Grid, ScrollArea, Ui};
 use retort_fields::compose::region::{Part, Shape};
 
 use super::{heading, number};
@@ -9,24 +9,27 @@ use crate::gui::state::State;
 
 /// Shows the row.
 pub fn row(ui: &mut Ui, state: &mut State) {
-    ui.horizontal_wrapped(|ui| {
-        for (tool, name, what) in Tool::ALL {
-            if ui.selectable_label(state.tool == tool, name).on_hover_text(what).clicked() {
-                state.take(tool);
-            }
+    // The row is as high with every tool: the picture under it must not jump.
+    ScrollArea::horizontal().id_salt("tools").show(ui, |ui| ui.horizontal(|ui| tools(ui, state)));
+}
+
+fn tools(ui: &mut Ui, state: &mut State) {
+    for (tool, name, what) in Tool::ALL {
+        if ui.selectable_label(state.tool == tool, name).on_hover_text(what).clicked() {
+            state.take(tool);
         }
-        if state.tool == Tool::Brush {
-            number(ui, "Brush size, points", &mut state.brush, 0.5, BRUSHES[0]..=BRUSHES[1]);
-        }
-        if state.tool.selects() {
-            ui.weak("Shift adds, Ctrl removes, both intersect");
-        }
-        if let Some(length) = state.measured() {
-            measured(ui, state, length);
-        } else if state.tool.clicks() > 0 {
-            ui.weak(format!("click {} points of a surface", state.tool.clicks() - state.points.len()));
-        }
-    });
+    }
+    if state.tool == Tool::Brush {
+        number(ui, "Brush size, points", &mut state.brush, 0.5, BRUSHES[0]..=BRUSHES[1]);
+    }
+    if state.tool.selects() {
+        ui.weak("Shift adds, Ctrl removes, both intersect");
+    }
+    if let Some(length) = state.measured() {
+        measured(ui, state, length);
+    } else if state.tool.clicks() > 0 {
+        ui.weak(format!("click {} points of a surface", state.tool.clicks() - state.points.len()));
+    }
 }
 
 fn measured(ui: &mut Ui, state: &mut State, length: f32) {
