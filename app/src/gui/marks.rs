@@ -7,9 +7,12 @@ use retort_fields::compose::region::Region;
 use retort_fields::data::Similarity;
 use retort_shaders::Camera;
 
-/// The colour of what is selected, and its share.
-const COLOUR: [f32; 3] = [1.0, 0.75, 0.1];
-const SHARE: f32 = 0.55;
+/// The colour of what is selected.
+const COLOUR: [f32; 3] = [0.1, 0.55, 1.0];
+/// Its share in stripes and between them: stripes are seen on any colour.
+const SHARES: [f32; 2] = [0.7, 0.4];
+/// The width of a stripe, pixels along a row.
+const STRIPE: usize = 5;
 
 /// A selected part of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +39,9 @@ impl Marked {
                 let at = Vec2::new(x as f32 + 0.5, y as f32 + 0.5);
                 let point = seen(camera, at, *depth, along_axis);
                 if point.is_some_and(|x| self.region.contains(self.scene_from_object.inverse_point(x))) {
+                    let share = SHARES[(x + y) / STRIPE % 2];
                     for (value, colour) in pixel.iter_mut().zip(COLOUR) {
-                        *value = (f32::from(*value) * (1.0 - SHARE) + 255.0 * SHARE * colour).round() as u8;
+                        *value = (f32::from(*value) * (1.0 - share) + 255.0 * share * colour).round() as u8;
                     }
                 }
             }

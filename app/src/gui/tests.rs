@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Vec2};
+use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use retort_fields::compose::Edit;
@@ -66,19 +66,22 @@ impl Window {
         self.drag_with(Modifiers::NONE, path);
     }
 
-    /// The same with keys that are held when the button is let go.
+    /// The same with keys that are held.
     fn drag_with(&mut self, modifiers: Modifiers, path: &[[f32; 2]]) {
-        let at = |p: &[f32; 2]| eframe::egui::Pos2::from(*p);
+        let at = |p: &[f32; 2]| Pos2::from(*p);
+        let button =
+            |pos: Pos2, pressed: bool| Event::PointerButton { pos, button: PointerButton::Primary, pressed, modifiers };
         self.harness.hover_at(at(&path[0]));
         self.harness.step();
-        self.harness.drag_at(at(&path[0]));
+        self.harness.event(Event::ModifiersChanged(modifiers));
+        self.harness.event(button(at(&path[0]), true));
         self.harness.step();
         for p in &path[1..] {
             self.harness.hover_at(at(p));
             self.harness.step();
         }
-        let (pos, button) = (at(&path[path.len() - 1]), PointerButton::Primary);
-        self.harness.event_modifiers(Event::PointerButton { pos, button, pressed: false, modifiers }, modifiers);
+        self.harness.event(button(at(&path[path.len() - 1]), false));
+        self.harness.event(Event::ModifiersChanged(Modifiers::NONE));
         self.harness.step();
         self.harness.step();
     }
@@ -244,7 +247,7 @@ fn a_drag_turns_the_scene_and_modes_change_the_picture() {
     let mut window = Window::open(&[]);
     window.until("the demo", |state| state.selection().is_some());
     let first = window.picture();
-    let (at, azimuth) = (eframe::egui::Pos2::from(INSIDE), window.state().orbit.azimuth);
+    let (at, azimuth) = (Pos2::from(INSIDE), window.state().orbit.azimuth);
     window.harness.drag_at(at);
     window.harness.step();
     window.harness.hover_at(at + eframe::egui::vec2(40.0, 0.0));

@@ -1,11 +1,12 @@
 //! Tools in the picture: what they draw over it while they are used, and what a drag or a click of theirs does.
 
-use eframe::egui::{Color32, Painter, PointerButton, Pos2, Rect, Response, Shape, Stroke, Ui, vec2};
+use eframe::egui::{Align2, Color32, Painter, PointerButton, Pos2, Rect, Response, Shape, Stroke, Ui, vec2};
 use glam::Vec2;
 use retort_fields::compose::region::How;
 use retort_render::gizmo::{Gizmo, Handle};
 use retort_shaders::Camera;
 
+use super::viewport::words;
 use crate::gui::document::Item;
 use crate::gui::pictures::Drawn;
 use crate::gui::select::{Sweep, Tool};
@@ -22,6 +23,8 @@ pub struct Drag {
     path: Vec<Vec2>,
     /// A handle that is held: which, its object as it stood, and the place of the handles.
     held: Option<(Handle, Item, glam::Vec3)>,
+    /// The keys that were held when it began: who lets go of all at once means them, too.
+    how: How,
 }
 
 impl Drag {
@@ -53,8 +56,8 @@ pub fn work(ui: &Ui, response: &Response, state: &mut State, drag: &mut Drag, dr
     if !drag.is_on() {
         // A click is a drag that goes nowhere.
         if response.clicked_by(PointerButton::Primary) && state.tool.selects() {
-            drag.path.extend(at);
-            finish(ui, state, drag, &camera, drawn);
+            (drag.path, drag.how) = (at.into_iter().collect(), how(ui));
+            finish(state, drag, &camera, drawn);
         }
         return false;
     }
@@ -74,7 +77,7 @@ pub fn work(ui: &Ui, response: &Response, state: &mut State, drag: &mut Drag, dr
             state.history.end_gesture();
             *drag = Drag::default();
         } else {
-            finish(ui, state, drag, &camera, drawn);
+            finish(state, drag, &camera, drawn);
         }
     }
     true
@@ -87,23 +90,27 @@ fn begin(ui: &Ui, rect: Rect, state: &State, drag: &mut Drag, camera: &Camera) {
     if let Some(deed) = state.tool.deed() {
         let Some((place, (item, _))) = state.pivot().zip(state.selection()) else { return };
         if let Some(handle) = (Gizmo { place, deed, camera }).pick(at) {
-            *drag = Drag { path: vec![at], held: Some((handle, item.clone(), place)) };
+            *drag = Drag { path: vec![at], held: Some((handle, item.clone(), place)), how: How::Set };
         }
     } else {
-        *drag = Drag { path: vec![at], held: None };
+        *drag = Drag { path: vec![at], held: None, how: how(ui) };
     }
 }
 
-/// The main button came up: what was gone over is selected.
-fn finish(ui: &Ui, state: &mut State, drag: &mut Drag, camera: &Camera, drawn: Option<&Drawn>) {
+/// What the keys that are held make of a selection.
+fn how(ui: &Ui) -> How {
     let modifiers = ui.input(|input| input.modifiers);
-    let how = match (modifiers.shift, modifiers.ctrl || modifiers.command) {
+    match (modifiers.shift, modifiers.ctrl || modifiers.command) {
         (false, false) => How::Set,
         (true, false) => How::Add,
         (false, true) => How::Remove,
         (true, true) => How::Intersect,
-    };
-    state.sweep(&Sweep { path: &drag.path, camera, drawn, how });
+    }
+}
+
+/// The main button came up: what was gone over is selected.
+fn finish(state: &mut State, drag: &mut Drag, camera: &Camera, drawn: Option<&Drawn>) {
+    state.sweep(&Sweep { path: &drag.path, camera, drawn, how: drag.how });
     *drag = Drag::default();
 }
 
@@ -116,6 +123,15 @@ pub fn draw(ui: &Ui, painter: &Painter, rect: Rect, state: &State, drag: &Drag) 
         let hovered = ui.input(|input| input.pointer.hover_pos()).filter(|at| rect.contains(*at));
         let over = hovered.and_then(|at| gizmo.pick(Vec2::new(at.x - rect.left(), at.y - rect.top())));
         handles(painter, &gizmo, drag.held.as_ref().map_or(over, |held| Some(held.0)), on_screen);
+    }
+    let hint = match (state.tool.selects(), state.tool.clicks()) {
+        (true, _) => "Shift adds, Ctrl takes away, both intersect; Alt looks around; Esc puts the tool away".into(),
+        (_, 0) => String::new(),
+        (_, n) if state.measured().is_none() => format!("click {} points of a surface", n - state.points.len()),
+        _ => String::new(),
+    };
+    if !hint.is_empty() {
+        words(ui, rect.left_bottom() + vec2(10.0, -8.0), Align2::LEFT_BOTTOM, &hint);
     }
     let line = Stroke::new(1.5, LINE);
     let points: Vec<Pos2> = drag.path.iter().map(|p| on_screen(*p)).collect();

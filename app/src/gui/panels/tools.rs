@@ -22,13 +22,8 @@ fn tools(ui: &mut Ui, state: &mut State) {
     if state.tool == Tool::Brush {
         number(ui, "Brush size, points", &mut state.brush, 0.5, BRUSHES[0]..=BRUSHES[1]);
     }
-    if state.tool.selects() {
-        ui.weak("Shift adds, Ctrl removes, both intersect");
-    }
     if let Some(length) = state.measured() {
         measured(ui, state, length);
-    } else if state.tool.clicks() > 0 {
-        ui.weak(format!("click {} points of a surface", state.tool.clicks() - state.points.len()));
     }
 }
 

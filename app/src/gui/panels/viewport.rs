@@ -156,7 +156,7 @@ fn slider(ui: &Ui, rect: Rect, x: f32, state: &mut State) {
 }
 
 /// Text on a dark plate, readable over any picture.
-fn words(ui: &Ui, at: Pos2, align: Align2, text: &str) {
+pub(super) fn words(ui: &Ui, at: Pos2, align: Align2, text: &str) {
     let painter = ui.painter();
     let galley = painter.layout_no_wrap(text.into(), FontId::proportional(14.0), Color32::WHITE);
     let rect = align.anchor_size(at, galley.size());
