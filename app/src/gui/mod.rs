@@ -11,6 +11,7 @@ mod files;
 mod jobs;
 mod learn;
 mod marks;
+mod pace;
 mod panels;
 mod pictures;
 mod recent;

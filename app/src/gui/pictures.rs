@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use glam::{Vec2, Vec3};
 use retort_distill::job::panicked;
@@ -17,17 +17,18 @@ use retort_render::{Gpu, TextureFormat, Viewport};
 use retort_shaders::Camera;
 
 use super::marks::{self, Marked};
+use super::pace::Pace;
 
 /// How long the first picture of a view may take, seconds; about, because the scene decides.
-const FIRST: f32 = 0.05;
+const FIRST: f64 = 0.045;
 /// The same for a student of which there is another picture of the same view already: better later than coarser.
-const PATIENT: f32 = 0.5;
+const PATIENT: f64 = 0.5;
 /// The longest that a picture of a student may take, seconds; about.
 const LIVE: f32 = 2.0;
 /// How long a person who moves on waits for a band of a larger picture, seconds.
-const BAND: f32 = 0.1;
-/// Pixels a second before anything was measured.
-const GUESS: f32 = 1.5e5;
+const BAND: f64 = 0.1;
+/// How long a larger picture is not begun after the first: who moves on would wait for its first band.
+const REST: Duration = Duration::from_millis(60);
 /// The longest side of the smallest picture, pixels.
 const LEAST: u32 = 64;
 /// As much as a program's first thread has.
@@ -247,6 +248,13 @@ impl Shared {
         }
     }
 
+    /// Gives who moves the time to say so: returns early where there is another wish than `number`.
+    fn rest(&self, number: u64, time: Duration) {
+        let wishes = self.wishes();
+        let same = |wishes: &mut Wishes| wishes.number == number && !wishes.quit;
+        drop(self.changed.wait_timeout_while(wishes, time, same));
+    }
+
     /// Whether something else than `view` is wanted. A live scene is always another; only who moves is not kept waiting.
     fn is_stale(&self, number: u64, view: &View) -> bool {
         let wishes = self.wishes();
@@ -328,8 +336,8 @@ struct Easel {
     subject: Result<Subject, Problem>,
     /// Where shaders draw it; elsewhere its tensors do.
     viewport: Option<Viewport>,
-    /// Pixels a second, as measured.
-    speed: f32,
+    /// How long its pictures take.
+    pace: Pace,
 }
 
 /// What the thread holds.
@@ -368,9 +376,9 @@ impl Painter {
             return;
         }
         let full = [view.camera.width.max(1), view.camera.height.max(1)];
-        let speed = self.easels.iter().map(|easel| 1.0 / easel.speed.max(1.0)).sum::<f32>().recip();
+        let pace = self.easels.iter().map(|easel| easel.pace).reduce(|a, b| a.and(&b)).unwrap_or_default();
         let patient = view.live && self.shared.last_view().is_some_and(|last| last.is_as(view) && last.live);
-        let mut part = first_part(full, speed * if patient { PATIENT } else { FIRST });
+        let mut part = first_part(full, pace.pixels_in(if patient { PATIENT } else { FIRST }) as f32);
         loop {
             let size = full.map(|side| ((side as f32 * part).round() as u32).max(1));
             let (begun, camera) = (Instant::now(), view.camera.resized(size[0], size[1]));
@@ -386,6 +394,9 @@ impl Painter {
             }
             // A student is another one soon; what cannot be drawn until then is not begun.
             let late = view.live && (self.shared.is_old(number) || 4.0 * seconds > LIVE);
+            if first && part < 1.0 {
+                self.shared.rest(number, REST);
+            }
             if part >= 1.0 || late || self.shared.is_stale(number, view) {
                 return;
             }
@@ -401,11 +412,11 @@ impl Painter {
                 old.swap_remove(at)
             } else {
                 let subject = Subject::of(source.objects.clone()).map_err(Problem::from);
-                let speed = old.first().map_or(GUESS, |easel| easel.speed);
+                let pace = old.first().map_or_else(Pace::default, |easel| easel.pace);
                 // A student that learns is a new scene at every look: the shaders of the last one serve it as well.
                 let used = old.iter_mut().find_map(|easel| easel.viewport.take());
                 let viewport = subject.as_ref().ok().and_then(|subject| on_gpu(self.gpu.as_ref(), subject, used));
-                Easel { key: source.key, subject, viewport, speed }
+                Easel { key: source.key, subject, viewport, pace }
             };
             self.easels.push(easel);
         }
@@ -420,15 +431,15 @@ impl Painter {
         // Primitives are sorted anew for every band, and a card takes textures anew: one is best.
         let along_axis = subject.as_primitives().is_some();
         let mut pixels = Vec::with_capacity(5 * (width * height) as usize);
-        let (mut y, begun) = (0, Instant::now());
+        let mut y = 0;
         while y < height {
-            let rows = (easel.speed * BAND / width as f32).max(4.0) as u32;
+            let begun = Instant::now();
+            let rows = (easel.pace.pixels_in(BAND) as f32 / width as f32).max(4.0) as u32;
             let rows = if along_axis || first || easel.viewport.is_some() { height } else { rows.min(height - y) };
             let band = Camera { height: rows, centre: camera.centre - Vec2::new(0.0, y as f32), ..camera.clone() };
             pixels.extend(drawn(subject, &mut easel.viewport, &band));
             y += rows;
-            let seconds = begun.elapsed().as_secs_f32().max(1e-4);
-            easel.speed += 0.5 * ((y * width) as f32 / seconds - easel.speed);
+            easel.pace.note(f64::from(rows * width), begun.elapsed().as_secs_f64());
             if y < height && self.shared.is_stale(number, view) {
                 return None;
             }
@@ -509,8 +520,6 @@ fn coloured(pixels: &[f32], depth: &[f32], view: &View) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use retort_distill::preset::Preset;
     use retort_fields::compose::Edit;
     use retort_fields::compose::region::Corners;
@@ -561,6 +570,37 @@ mod tests {
         let (pixel, _) = view.camera.project(seen).expect("in front");
         assert!(pixel.distance(Vec2::new(100.5, 80.5)) < 0.1, "{pixel}");
         assert!(drawn.point(0, Vec2::ZERO).is_none(), "the corner is empty");
+    }
+
+    /// Prints how many pictures a second there are, and how large, while one goes around: `cargo test --release
+    /// --workspace slow_pictures -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "measures for half a minute"]
+    fn slow_pictures_while_moving() {
+        let device = retort_fields::device::choose("cpu").expect("there is always a CPU");
+        let many = [("field.initial".to_string(), "150000".to_string())];
+        let preset = Preset::load("fast", Kind::Gaussians, &many).expect("sound values");
+        let gaussians = preset.field.init(&Scene::default(), 1, &device).expect("sound values");
+        for (name, object) in [("hash grid of the demo", demo()), ("150,000 Gaussians", gaussians.into())] {
+            let pictures = Pictures::start(|| ()).unwrap();
+            let turns = views::orbit(object.field.scene(), 720, [960, 540]);
+            let (mut times, mut sizes) = (Vec::new(), Vec::new());
+            for (i, camera) in turns.iter().enumerate() {
+                let begun = Instant::now();
+                pictures.want(View { camera: camera.clone(), ..view(&object, 1, [960, 540]) });
+                let drawn = wait(&pictures, |drawn| drawn.view.camera == *camera);
+                times.push(begun.elapsed().as_secs_f32());
+                sizes.push(drawn.images.as_ref().expect("a picture")[0].width);
+                if i > 20 && times.iter().sum::<f32>() > 10.0 {
+                    break;
+                }
+            }
+            times.sort_by(f32::total_cmp);
+            sizes.sort_unstable();
+            let (time, width) = (times[times.len() / 2], sizes[sizes.len() / 2]);
+            println!("{name}: {:.0} pictures a second, {width} of 960 pixels wide (medians)", 1.0 / time);
+            assert!(width >= LEAST as usize);
+        }
     }
 
     #[test]
