@@ -8,13 +8,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use retort_distill::job::panicked;
 use retort_fields::compose::file::{self, Entry, SceneFile};
+use retort_fields::compose::place::Place;
+use retort_fields::compose::project::{self, Packed};
 use retort_fields::compose::{Object, Subject};
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
 
-use super::assets::AssetId;
+use super::assets::{Asset, AssetId};
 use crate::commands::demo::TEACHER;
 use crate::output;
 
@@ -27,7 +29,7 @@ pub struct Loaded {
     pub field: AnyField,
     /// How it came about.
     pub made: Provenance,
-    /// Its file; none for the demo.
+    /// Its file; none for the demo and for what comes out of a project.
     pub path: Option<PathBuf>,
     /// A name for it.
     pub name: String,
@@ -55,6 +57,13 @@ pub struct Written {
     pub path: PathBuf,
 }
 
+impl Written {
+    /// A field that is open, to be written to `path`.
+    pub fn new(asset: &Asset, path: PathBuf) -> Self {
+        Self { asset: asset.id, field: asset.field.clone(), made: asset.made.clone(), path }
+    }
+}
+
 /// What the window asked the system to choose a name for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -62,8 +71,8 @@ pub enum Ask {
     Open,
     /// A folder of posed photos.
     Folder,
-    /// A place to write, of files that end like this.
-    Save(&'static str),
+    /// A place to write, of files that end like one of these.
+    Save(&'static [&'static str]),
 }
 
 /// What has been done.
@@ -149,16 +158,25 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
     let Some(scene) = file::scene_path(path) else {
         return Ok(Message::Field(Box::new(load(path, device)?)));
     };
-    let folder = scene.parent().unwrap_or(Path::new("")).to_path_buf();
+    Ok(Message::Scene(Box::new(open_scene(scene, device)?)))
+}
+
+/// Opens a scene, each of its fields once.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_scene(scene: PathBuf, device: &str) -> Result<LoadedScene> {
+    let (mut place, device) = (Place::of(&scene)?, device::choose(device)?);
+    let mut names: Vec<PathBuf> = Vec::new();
     let mut fields: Vec<Loaded> = Vec::new();
     let mut objects = Vec::new();
-    for (entry, _) in file::peek(&scene)? {
-        let path = folder.join(&entry.field);
-        let known = fields.iter().position(|f| f.path.as_ref() == Some(&path));
-        let at = if let Some(at) = known {
+    for (entry, _) in file::peek_in(&scene, &mut place)? {
+        let at = if let Some(at) = names.iter().position(|name| *name == entry.field) {
             at
         } else {
-            fields.push(load(&path, device)?);
+            let (field, made) = place.load(&entry.field, &device)?;
+            fields.push(Loaded { field, made, path: place.file_of(&entry.field), name: output::stem(&entry.field) });
+            names.push(entry.field.clone());
             fields.len() - 1
         };
         objects.push((at, entry));
@@ -171,7 +189,7 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
         edits: entry.edits.clone(),
     });
     Subject::of(shown.collect()).map_err(|e| e.file(&scene))?;
-    Ok(Message::Scene(Box::new(LoadedScene { path: scene, fields, objects })))
+    Ok(LoadedScene { path: scene, fields, objects })
 }
 
 fn load(path: &Path, device: &str) -> Result<Loaded> {
@@ -198,12 +216,23 @@ pub fn save(fields: Vec<Written>, scene: Option<(PathBuf, SceneFile, u64)>) -> R
     Ok(Message::Saved { fields: written, scene: Some((path, revision)) })
 }
 
+/// Writes a project: the scene and `fields`, whose paths are their names in it.
+///
+/// # Errors
+/// As [`save`].
+pub fn pack(path: PathBuf, scene: &SceneFile, fields: &[Written], revision: u64) -> Result<Message> {
+    let all = fields.iter();
+    let packed: Vec<Packed> = all.map(|w| Packed { name: w.path.clone(), field: &w.field, made: &w.made }).collect();
+    project::write(&path, scene, &packed)?;
+    Ok(Message::Saved { fields: Vec::new(), scene: Some((path, revision)) })
+}
+
 /// Lets the person choose in a dialog of the system. Where it has none, nothing is chosen.
 pub fn choose(ask: Ask) -> Message {
     let dialog = rfd::FileDialog::new();
     Message::Chosen(match ask {
-        Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml"]).pick_file(),
+        Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml", project::ENDING]).pick_file(),
         Ask::Folder => dialog.pick_folder(),
-        Ask::Save(ending) => dialog.add_filter(ending, &[ending]).save_file(),
+        Ask::Save(endings) => dialog.add_filter(endings.join(", "), endings).save_file(),
     })
 }

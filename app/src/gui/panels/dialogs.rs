@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use eframe::egui::{Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
+use retort_fields::compose::project::is_project;
 
 use crate::gui::background::Ask;
 use crate::gui::document::ItemId;
@@ -96,9 +97,9 @@ fn unsaved(ctx: &Context, state: &mut State, after: &After) {
 fn wording(purpose: &Purpose) -> (&'static str, &'static str, Ask) {
     match purpose {
         Purpose::Open => ("Open a field or a scene", "Open", Ask::Open),
-        Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save("safetensors")),
-        Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save("toml")),
-        Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save("png")),
+        Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save(&["safetensors"])),
+        Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save(&["toml", "retort"])),
+        Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save(&["png"])),
     }
 }
 
@@ -146,7 +147,10 @@ fn name(ctx: &Context, state: &mut State, mut purpose: Purpose, mut text: String
 fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspect: f32) {
     match purpose {
         Purpose::Open => {
-            ui.weak("A .safetensors field, a scene.toml or its folder; photos go to the panel of trainings.");
+            ui.weak("A .safetensors field, a scene.toml or its folder, a .retort project; photos go to the panel of trainings.");
+        }
+        Purpose::SaveScene(_) if is_project(path) => {
+            ui.weak("A project: one file with all of its fields in it.");
         }
         Purpose::SaveScene(_) => {
             let in_memory = state.document().items().filter_map(|item| state.assets.get(item.asset));
@@ -154,6 +158,7 @@ fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspec
             if n > 0 {
                 ui.weak(format!("{n} of its fields have no file yet and are written beside it."));
             }
+            ui.weak("A name that ends in .retort makes one file of it all.");
         }
         Purpose::SaveField(id) => {
             if has_edits(state, *id) {
