@@ -17,6 +17,7 @@ use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
 
 use super::assets::{Asset, AssetId};
+use super::recovery::{Kept, Left};
 use crate::commands::demo::TEACHER;
 use crate::output;
 
@@ -90,6 +91,10 @@ pub enum Message {
     },
     /// A picture was written.
     Exported(PathBuf),
+    /// A copy of what is not saved was written, or could not be.
+    Kept(Kept),
+    /// What a window left that is not alive any more is open.
+    Recovered(Box<(LoadedScene, Left)>),
     /// A name was chosen, or none.
     Chosen(Option<PathBuf>),
     /// It did not work: what was tried, and the error.
@@ -119,6 +124,16 @@ impl Background {
 
     /// Does `work`, which is called `what` ("opening x"), on a thread.
     pub fn start(&mut self, what: &str, work: impl FnOnce() -> Result<Message> + Send + 'static) {
+        self.busy.push((self.next + 1, what.into()));
+        self.run(what, work);
+    }
+
+    /// Does `work` on a thread, of which nobody needs to know.
+    pub fn start_unseen(&mut self, work: impl FnOnce() -> Result<Message> + Send + 'static) {
+        self.run("keeping a copy", work);
+    }
+
+    fn run(&mut self, what: &str, work: impl FnOnce() -> Result<Message> + Send + 'static) {
         self.next += 1;
         let (id, sender, title, wake) = (self.next, self.sender.clone(), what.to_string(), Arc::clone(&self.wake));
         let run = move || {
@@ -127,7 +142,6 @@ impl Background {
             let _ = sender.send((id, done.unwrap_or_else(|error| Message::Failed(title, error))));
             wake();
         };
-        self.busy.push((id, what.into()));
         if let Err(e) = std::thread::Builder::new().name("background".into()).spawn(run) {
             let error = Error::new(format!("no thread could be started: {e}"));
             let _ = self.sender.try_send((id, Message::Failed(what.into(), error)));

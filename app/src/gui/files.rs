@@ -296,9 +296,14 @@ fn scene_file(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// `name` without what a file cannot be called.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect()
+}
+
 /// A name in `folder` for a field called `name` that is not taken.
 fn free_name(folder: &Path, name: &str, taken: impl Fn(&Path) -> bool) -> PathBuf {
-    let plain: String = name.chars().map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect();
+    let plain = plain(name);
     let candidate = |i: usize| {
         let number = if i == 0 { String::new() } else { format!("-{}", i + 1) };
         folder.join(format!("{plain}{number}.{FIELD}"))

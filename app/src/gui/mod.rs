@@ -14,6 +14,7 @@ mod panels;
 mod pictures;
 mod recent;
 mod recipe;
+mod recovery;
 mod shortcuts;
 mod state;
 #[cfg(test)]

@@ -15,10 +15,11 @@ use retort_render::orbit::{Mode as Steering, Orbit};
 use super::assets::{Asset, Assets};
 use super::background::{Background, Message};
 use super::document::{Document, History, Item, ItemId};
-use super::jobs::{Jobs, Lesson};
+use super::jobs::{Jobs, Lesson, Unfinished};
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
 use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
+use super::recovery::Recovery;
 use crate::views;
 
 /// The most pixels of a picture in the viewport.
@@ -115,6 +116,8 @@ pub enum Dialog {
     Name(Purpose, String),
     /// The sheet of keys and buttons.
     Keys,
+    /// What is to become of what was not saved before the program ended.
+    Recover,
 }
 
 /// Who asked the system for a name.
@@ -163,6 +166,10 @@ pub struct State {
     pub scene_path: Option<PathBuf>,
     /// Files that were opened last.
     pub recent: Recent,
+    /// Copies of what is not saved.
+    pub recovery: Recovery,
+    /// Where checkpoints are kept that the end of the window has left.
+    unfinished: Option<PathBuf>,
     /// What went wrong and has not been read yet.
     pub troubles: VecDeque<Trouble>,
     /// The question that is open.
@@ -194,7 +201,9 @@ impl State {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
         let for_pictures = Arc::clone(&wake);
         let convert = ConvertForm { teacher: Teacher::Selected, recipe: Recipe::new(Kind::ALL[Kind::ALL.len() - 1]) };
-        Ok(Self {
+        let recovery = Recovery::load(settings.as_deref());
+        let unfinished = settings.as_ref().map(|folder| folder.join("unfinished"));
+        let mut state = Self {
             history: History::default(),
             assets: Assets::default(),
             selected: None,
@@ -212,6 +221,8 @@ impl State {
             device,
             scene_path: None,
             recent: Recent::load(settings),
+            recovery,
+            unfinished,
             troubles: VecDeque::new(),
             dialog: None,
             news: String::new(),
@@ -222,7 +233,9 @@ impl State {
             homing: true,
             kept: 0,
             shown: (Vec::new(), 0),
-        })
+        };
+        state.ask_to_recover();
+        Ok(state)
     }
 
     /// The open document.
@@ -243,7 +256,9 @@ impl State {
         }
         if let Some(made) = self.jobs.poll() {
             self.take_in(made);
+            self.recovery.hurry();
         }
+        self.keep();
         if self.homing
             && let Some(scene) = self.pictures.newest().and_then(|drawn| drawn.scene.clone())
             && self.drawn_is_current()
@@ -262,6 +277,11 @@ impl State {
             Message::Field(loaded) => self.opened_field(*loaded),
             Message::Scene(loaded) => self.opened_scene(*loaded),
             Message::Saved { fields, scene } => self.saved(&fields, scene),
+            Message::Kept(kept) => self.heard_kept(kept),
+            Message::Recovered(found) => {
+                let (loaded, left) = *found;
+                self.recovered(loaded, left);
+            }
             Message::Exported(path) => self.news = format!("{} written", path.display()),
             Message::Chosen(path) => self.chosen(path),
             Message::Failed(tried, error) => self.trouble(&tried, error),
@@ -375,6 +395,18 @@ impl State {
             self.dialog = Some(Dialog::Unsaved(After::Close));
         } else {
             self.close = true;
+        }
+    }
+
+    /// Ends the job at work, whose checkpoint is kept; says how to go on with it where the window was started.
+    pub fn end_jobs(&mut self) {
+        let Some(folder) = &self.unfinished else { return };
+        match self.jobs.end(folder) {
+            Ok(Some(Unfinished { checkpoint, steps, line })) => {
+                eprintln!("{}: kept after {steps} steps; go on with: {line}", checkpoint.display());
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("the job at work was lost: {error}"),
         }
     }
 

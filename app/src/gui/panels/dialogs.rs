@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use eframe::egui::{Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
+use eframe::egui::{Button, Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
 use retort_fields::compose::project::is_project;
 
 use crate::gui::background::Ask;
@@ -35,6 +35,7 @@ pub fn show(ctx: &Context, state: &mut State, aspect: f32) {
         Some(Dialog::Unsaved(after)) => unsaved(ctx, state, &after),
         Some(Dialog::Name(purpose, text)) => name(ctx, state, purpose, text, aspect),
         Some(Dialog::Keys) => keys(ctx, state),
+        Some(Dialog::Recover) => recover(ctx, state),
         None => {}
     }
 }
@@ -71,7 +72,7 @@ fn unsaved(ctx: &Context, state: &mut State, after: &After) {
             ui.label("The scene has changes that are not saved.");
         }
         if closing && state.jobs.is_busy() {
-            ui.label("A job is at work: it stops, and what it has learned is lost.");
+            ui.label("A job is at work: it stops after a checkpoint, and the terminal says how to go on with it.");
         }
         ui.add_space(8.0);
         ui.horizontal(|ui| {
@@ -188,6 +189,34 @@ fn has_edits(state: &State, id: ItemId) -> bool {
         let volume = state.assets.get(item.asset).is_some_and(|asset| asset.field.as_primitives().is_none());
         volume && !item.is_plain()
     })
+}
+
+/// What was not saved when the program ended.
+fn recover(ctx: &Context, state: &mut State) {
+    let Some(name) = state.recovery.found.front().map(|left| left.about.name.clone()) else {
+        state.dialog = None;
+        return;
+    };
+    let modal = Modal::new(Id::unique("recover")).show(ctx, |ui| {
+        ui.set_width(WIDTH);
+        ui.heading(format!("Retort was closed before {name} was saved"));
+        ui.label("There is a copy of it as it was shortly before.");
+        ui.add_space(8.0);
+        ui.horizontal(|ui| {
+            // What is being opened would come on top of it.
+            let free = state.background.busy().next().is_none();
+            if ui.add_enabled(free, Button::new("Recover")).clicked() {
+                state.recover();
+            } else if ui.button("Discard").on_hover_text("Removes the copy").clicked() {
+                state.discard_left();
+            } else if ui.button("Later").on_hover_text("Asks again at the next start").clicked() {
+                state.recover_later();
+            }
+        });
+    });
+    if modal.should_close() && state.dialog == Some(Dialog::Recover) {
+        state.recover_later();
+    }
 }
 
 fn keys(ctx: &Context, state: &mut State) {
