@@ -37,8 +37,6 @@ pub struct Shown {
     pub aspect: f32,
     /// Keys that are held, by their place on the keyboard.
     held: HashSet<Key>,
-    /// Whether the boxes and spheres of edits are drawn.
-    pub hide_outlines: bool,
 }
 
 impl App {

@@ -37,6 +37,8 @@ pub enum Action {
     Reset,
     /// Goes around or flies.
     Steering,
+    /// Shows or hides the ground's grid.
+    Grid,
     /// The sheet of keys.
     Keys,
 }
@@ -64,6 +66,7 @@ pub const ALL: &[(Action, &str, &[KeyboardShortcut])] = &[
     (Action::Reset, "Look at everything", &[KeyboardShortcut::new(SHIFT, Key::F)]),
     (Action::Frame, "Look at the selection", &[KeyboardShortcut::new(NONE, Key::F)]),
     (Action::Steering, "Orbit or fly", &[KeyboardShortcut::new(NONE, Key::V)]),
+    (Action::Grid, "Grid", &[KeyboardShortcut::new(NONE, Key::G)]),
     (
         Action::Keys,
         "Keys and buttons",
@@ -125,6 +128,7 @@ impl Action {
             Self::Frame => state.frame_selected(),
             Self::Reset => state.reset_view(),
             Self::Steering => state.toggle_steering(),
+            Self::Grid => state.overlays.grid = !state.overlays.grid,
             Self::Keys => state.dialog = Some(Dialog::Keys),
         }
     }

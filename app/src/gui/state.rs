@@ -16,6 +16,7 @@ use super::assets::{Asset, Assets};
 use super::background::{Background, Message};
 use super::document::{Document, History, Item, ItemId};
 use super::jobs::{Jobs, Lesson, Unfinished};
+use super::panels::overlay::Overlays;
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
 use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
@@ -150,6 +151,8 @@ pub struct State {
     pub mode: Mode,
     /// What is behind it.
     pub backdrop: Backdrop,
+    /// What is drawn over it.
+    pub overlays: Overlays,
     /// Whether the viewport follows a student that is being taught.
     pub follow: bool,
     /// How it is compared with its teacher.
@@ -213,6 +216,7 @@ impl State {
             orbit: Orbit::default(),
             mode: Mode::default(),
             backdrop: Backdrop::default(),
+            overlays: Overlays::default(),
             follow: true,
             compare: Compare::default(),
             split: 0.5,

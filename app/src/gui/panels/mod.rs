@@ -5,7 +5,7 @@ pub mod dialogs;
 pub mod jobs;
 pub mod menu;
 pub mod outliner;
-mod overlay;
+pub mod overlay;
 pub mod properties;
 mod recipe;
 pub mod status;

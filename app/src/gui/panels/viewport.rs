@@ -109,12 +109,7 @@ fn paint(ui: &mut Ui, rect: Rect, state: &mut State, shown: &Shown, drawn: &Draw
     match &shown.textures[..] {
         [one] => {
             painter.image(one.id(), rect, whole, Color32::WHITE);
-            let size = rect.size();
-            let camera = state.orbit.camera(size.x.max(1.0) as u32, size.y.max(1.0) as u32);
-            let outlined = !drawn.view.live && !shown.hide_outlines;
-            if let Some((item, _)) = state.selection().filter(|(item, _)| item.visible && outlined) {
-                overlay::draw(&painter, rect, &camera, item);
-            }
+            overlay::show(ui, rect, state, drawn);
         }
         [.., difference] if state.compare == Compare::Difference => {
             painter.image(difference.id(), rect, whole, Color32::WHITE);
