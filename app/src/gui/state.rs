@@ -71,6 +71,8 @@ pub enum Compare {
     Split,
     /// Where they differ.
     Difference,
+    /// Each whole, in half of the width.
+    SideBySide,
 }
 
 /// What went wrong, for a dialog.
@@ -444,12 +446,21 @@ impl State {
         if scenes.is_empty() || width == 0 || height == 0 {
             return None;
         }
+        let width = if self.is_side_by_side(scenes.len()) { width / 2 } else { width };
+        if width == 0 {
+            return None;
+        }
         let most = if self.jobs.active().is_some() { WHILE_LEARNING } else { MOST_PIXELS };
         let shrink = (most / (width as f32 * height as f32)).sqrt().min(1.0);
         let [width, height] = [width, height].map(|side| ((side as f32 * shrink) as u32).max(1));
         let camera = self.orbit.camera(width, height);
         let live = self.follow && self.jobs.student().is_some();
         Some(View { scenes, camera, mode: self.mode, background: self.backdrop.colour(), live })
+    }
+
+    /// Whether each of `scenes` scenes has a half of the viewport.
+    pub fn is_side_by_side(&self, scenes: usize) -> bool {
+        scenes > 1 && self.compare == Compare::SideBySide
     }
 
     /// The scenes of the viewport: teacher and student of a job that is followed, or what is open. Numbers of the three
@@ -504,7 +515,11 @@ impl State {
 
     /// Looks at the point that is seen at `place`, from `(0, 0)` at the top left to `(1, 1)`.
     pub fn focus(&mut self, drawn: &Drawn, place: glam::Vec2) {
-        let which = usize::from(drawn.view.scenes.len() > 1 && place.x > self.split);
+        let several = drawn.view.scenes.len() > 1;
+        let beside = self.is_side_by_side(drawn.view.scenes.len());
+        let which = usize::from(several && place.x > if beside { 0.5 } else { self.split });
+        let x = if beside { 2.0 * place.x - which as f32 } else { place.x };
+        let place = glam::Vec2::new(x, place.y);
         if let Some(point) = drawn.point(which, place) {
             self.orbit.focus(point);
         }
