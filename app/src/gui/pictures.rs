@@ -4,6 +4,9 @@
 //! hundredths of a second allow, then at twice the size again and again until it is whole or something else is wanted.
 //! Another source of pictures needs only to take a [`View`] and give a [`Drawn`].
 
+mod cells;
+mod normals;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,6 +16,7 @@ use retort_distill::job::panicked;
 use retort_fields::compose::{Object, Subject};
 use retort_fields::error::Error;
 use retort_fields::field::{RenderOptions, Scene, values};
+use retort_fields::parts::occupancy::Occupancy;
 use retort_render::{Gpu, TextureFormat, Viewport};
 use retort_shaders::Camera;
 
@@ -45,11 +49,15 @@ pub enum Mode {
     Depth,
     /// Opaque is white.
     Opacity,
+    /// Which way surfaces face: x is red, y green, z blue.
+    Normals,
+    /// The cells in which there is anything.
+    Occupancy,
 }
 
 impl Mode {
     /// All of them, in the order of menus.
-    pub const ALL: [Self; 3] = [Self::Colour, Self::Depth, Self::Opacity];
+    pub const ALL: [Self; 5] = [Self::Colour, Self::Depth, Self::Opacity, Self::Normals, Self::Occupancy];
 
     /// Its name in menus.
     pub fn name(self) -> &'static str {
@@ -57,6 +65,8 @@ impl Mode {
             Self::Colour => "Colour",
             Self::Depth => "Depth",
             Self::Opacity => "Opacity",
+            Self::Normals => "Normals",
+            Self::Occupancy => "Occupancy",
         }
     }
 }
@@ -280,8 +290,25 @@ struct Easel {
     subject: Result<Subject, Problem>,
     /// Where shaders draw it; elsewhere its tensors do.
     viewport: Option<Viewport>,
+    /// The cells in which there is anything, once somebody wants to see them.
+    grid: Option<Occupancy>,
     /// Pixels a second, as measured.
     speed: f32,
+}
+
+impl Easel {
+    /// The occupied cells; nothing where the scene has none to show.
+    fn cells(&mut self, camera: &Camera, view: &View) -> Option<Image> {
+        let subject = self.subject.as_ref().ok()?;
+        if self.grid.is_none() {
+            self.grid = cells::grid_of(subject);
+        }
+        let (grid, begun) = (self.grid.as_ref()?, Instant::now());
+        let (rgba, depth) = cells::drawn(grid, subject.scene().warp(), camera, view.background);
+        self.speed = depth.len() as f32 / begun.elapsed().as_secs_f32().max(1e-4);
+        let (width, height) = (camera.width as usize, camera.height as usize);
+        Some(Image { width, height, rgba, depth, along_axis: false })
+    }
 }
 
 /// What the thread holds.
@@ -351,7 +378,7 @@ impl Painter {
                 // A student that learns is a new scene at every look: the shaders of the last one serve it as well.
                 let used = old.iter_mut().find_map(|easel| easel.viewport.take());
                 let viewport = subject.as_ref().ok().and_then(|subject| on_gpu(self.gpu.as_ref(), subject, used));
-                Easel { key: source.key, subject, viewport, speed }
+                Easel { key: source.key, subject, viewport, grid: None, speed }
             };
             self.easels.push(easel);
         }
@@ -361,6 +388,9 @@ impl Painter {
     /// Draws scene `i` in bands; nothing if it is not wanted any more.
     fn paint(&mut self, i: usize, camera: &Camera, view: &View, number: u64, first: bool) -> Option<Image> {
         let easel = &mut self.easels[i];
+        if view.mode == Mode::Occupancy {
+            return easel.cells(camera, view);
+        }
         let Ok(subject) = &easel.subject else { return None };
         let (width, height) = (camera.width, camera.height);
         // Primitives are sorted anew for every band, and a card takes textures anew: one is best.
@@ -380,7 +410,10 @@ impl Painter {
             }
         }
         let depth = pixels.chunks_exact(5).map(|p| if p[3] > SOLID { p[4] / p[3] } else { f32::INFINITY }).collect();
-        let rgba = coloured(&pixels, &depth, view);
+        let rgba = match view.mode {
+            Mode::Normals => normals::coloured(&normals::normals(&depth, along_axis, camera), view.background),
+            _ => coloured(&pixels, &depth, view),
+        };
         Some(Image { width: width as usize, height: height as usize, rgba, depth, along_axis })
     }
 
@@ -443,7 +476,7 @@ fn coloured(pixels: &[f32], depth: &Vec<f32>, view: &View) -> Vec<u8> {
     let colour = |(p, d): (&[f32], &f32)| {
         let over = |c: usize| p[c] + (1.0 - p[3]) * view.background[c];
         let [r, g, b] = match view.mode {
-            Mode::Colour => [over(0), over(1), over(2)],
+            Mode::Colour | Mode::Normals | Mode::Occupancy => [over(0), over(1), over(2)],
             Mode::Opacity => [p[3]; 3],
             Mode::Depth if d.is_finite() => [1.0 - 0.85 * (d - near) / (far - near).max(1e-6); 3],
             Mode::Depth => [0.0; 3],
@@ -551,6 +584,15 @@ mod tests {
         pictures.want(depth);
         let drawn = wait(&pictures, |d| d.whole && d.view.mode == Mode::Depth);
         assert_eq!(drawn.images.as_ref().expect("drawn")[0].rgba[..3], [0; 3], "nothing is black");
+        for mode in [Mode::Normals, Mode::Occupancy] {
+            let mut other = view(&object, 1, [64, 48]);
+            other.mode = mode;
+            pictures.want(other);
+            let drawn = wait(&pictures, |d| d.whole && d.view.mode == mode);
+            let image = &drawn.images.as_ref().expect("drawn")[0];
+            let colours: std::collections::HashSet<_> = image.rgba.chunks_exact(4).collect();
+            assert!(colours.len() > 20 && drawn.point(0, Vec2::splat(0.5)).is_some(), "{mode:?}: {}", colours.len());
+        }
     }
 
     #[test]
