@@ -19,6 +19,7 @@ mod shortcuts;
 mod state;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ pub mod properties;
 mod recipe;
 pub mod status;
 pub mod train;
+mod values;
 pub mod viewport;
 
 use eframe::egui::{self, DragValue, Response, Ui};
