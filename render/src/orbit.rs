@@ -141,6 +141,15 @@ impl Orbit {
         }
     }
 
+    /// Looks at the target from the direction `back` of it, which need not be of length 1. From above and below, +X is to
+    /// the right.
+    pub fn look_from(&mut self, back: Vec3) {
+        let Some(back) = back.try_normalize() else { return };
+        self.elevation = back.z.clamp(-1.0, 1.0).asin().clamp(-STEEPEST, STEEPEST);
+        let upright = back.truncate().length() < 1e-3;
+        self.azimuth = if upright { -std::f32::consts::FRAC_PI_2 } else { back.y.atan2(back.x) };
+    }
+
     /// Stands back until the sphere around `bounds` fills the view; the direction stays.
     pub fn frame(&mut self, bounds: &Aabb) {
         let radius = 0.5 * bounds.size().length();
@@ -239,6 +248,23 @@ mod tests {
         orbit.fly(Vec3::X, 3.0, 0.1);
         let step = orbit.eye() - eye;
         assert!(step.dot(forward).abs() < 1e-4 && step.z.abs() < 1e-5 && step.length() > 0.9, "{step}");
+    }
+
+    #[test]
+    fn it_looks_along_axes() {
+        let mut orbit = some();
+        for back in [Vec3::X, -Vec3::X, Vec3::Y, -Vec3::Y, Vec3::Z, -Vec3::Z] {
+            let target = orbit.target;
+            orbit.look_from(2.0 * back);
+            assert!((orbit.eye() - target).normalize_or_zero().distance(back) < 0.03, "{back}");
+            assert_eq!((orbit.target, orbit.distance), (target, 4.0));
+            if back.z != 0.0 {
+                assert!(orbit.sides().0.distance(Vec3::X) < 1e-3, "{back}");
+            }
+        }
+        let kept = orbit;
+        orbit.look_from(Vec3::ZERO);
+        assert_eq!(orbit, kept);
     }
 
     #[test]

@@ -5,8 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use retort_fields::compose::file::SceneFile;
+use retort_fields::compose::project::{self, Packed};
 use retort_fields::data::procedural::write_dataset;
 use retort_fields::registry::Kind;
+use retort_fields::{device, files};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -455,6 +458,34 @@ fn a_scene_is_rendered_told_and_taught() {
     let info = desk.run("info scene-vm.safetensors --json").objects().remove(0);
     assert_eq!(info["from"], "converted from scene.toml (scene of 2)");
     desk.refuses(&format!("convert both --to hash -o {field} --overwrite"), &[&field, "another name"]);
+}
+
+#[test]
+fn a_project_is_taken_where_a_scene_is() {
+    let desk = Desk::with_data();
+    let name = teacher(&desk);
+    let device = device::choose("cpu").expect("there is always a CPU");
+    let (field, made) = files::load(&desk.path(&name), &device).expect("a field");
+    let text = "version = 1\n[[objects]]\nfield = \"a.safetensors\"\nedits = [{ tint = [1, 0.5, 0.5] }]\n\
+                [[objects]]\nfield = \"a.safetensors\"\nvisible = false\n";
+    let scene = SceneFile::parse(text).expect("a scene");
+    let packed = Packed { name: "a.safetensors".into(), field: &field, made: &made };
+    project::write(&desk.path("mine.retort"), &scene, &[packed]).expect("a project");
+    std::fs::remove_file(desk.path(&name)).expect("it is not needed any more");
+
+    let info = desk.run("info mine.retort --json").objects().remove(0);
+    assert_eq!((&info["kind"], info["objects"].as_array().map(Vec::len)), (&"scene".into(), Some(2)), "{info}");
+    assert_eq!(desk.run("render mine.retort --size 20x10 --json").done()["out"], "mine.png");
+    assert!(desk.run("eval mine.retort --data bench --json").done()["psnr"].is_f64());
+    let done = desk.run(&format!("convert mine.retort --to vm --steps 4 {} --json", small("vm"))).done();
+    assert_eq!(done["out"], "mine-vm.safetensors");
+    let info = desk.run("info mine-vm.safetensors --json").objects().remove(0);
+    assert_eq!(info["from"], "converted from mine.retort (scene of 1)");
+    let whole = std::fs::read(desk.path("mine.retort")).expect("it is there");
+    desk.write("half.retort", &whole[..whole.len() / 2]);
+    for verb in ["info", "render", "convert --to mlp"] {
+        desk.refuses(&format!("{verb} half.retort"), &["half.retort"]);
+    }
 }
 
 #[test]

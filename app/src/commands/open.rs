@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use retort_fields::compose::place::Place;
 use retort_fields::compose::{Subject, file};
 use retort_fields::device::Device;
 use retort_fields::error::Result;
@@ -24,9 +25,9 @@ pub fn peek(path: &Path) -> Result<Told> {
         let what = files::peek(path)?.kind.to_string();
         return Ok(Told { what, files: vec![path.to_path_buf()] });
     };
-    let objects = file::peek(&scene)?;
-    let folder = scene.parent().unwrap_or(Path::new(""));
-    let named = objects.iter().map(|(entry, _)| folder.join(&entry.field));
+    let mut place = Place::of(&scene)?;
+    let objects = file::peek_in(&scene, &mut place)?;
+    let named = objects.iter().filter_map(|(entry, _)| place.file_of(&entry.field));
     let shown = objects.iter().filter(|(entry, _)| entry.visible).count();
     Ok(Told { what: format!("scene of {shown}"), files: named.chain([scene.clone()]).collect() })
 }

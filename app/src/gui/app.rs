@@ -39,8 +39,6 @@ pub struct Shown {
     held: HashSet<Key>,
     /// A tool at work.
     pub drag: panels::hands::Drag,
-    /// Whether the boxes and spheres of edits are drawn.
-    pub hide_outlines: bool,
 }
 
 impl App {
@@ -141,6 +139,8 @@ impl App {
     /// Closing, asked for by the window's frame, by the menu or by Ctrl-C.
     fn close(&mut self, ctx: &Context) {
         if interrupt::requested() {
+            // Nobody was asked whether to save.
+            self.state.recovery.leave();
             self.state.close = true;
         }
         if ctx.input(|input| input.viewport().close_requested()) && !self.state.close {
@@ -149,6 +149,7 @@ impl App {
                 ctx.send_viewport_cmd(ViewportCommand::CancelClose);
             }
         } else if self.state.close {
+            self.state.end_jobs();
             ctx.send_viewport_cmd(ViewportCommand::Close);
         }
         ctx.request_repaint_after_secs(LISTEN);

@@ -9,14 +9,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use retort_distill::job::panicked;
 use retort_fields::compose::file::{self, Entry, SceneFile};
 use retort_fields::compose::floaters::Cleared;
+use retort_fields::compose::place::Place;
+use retort_fields::compose::project::{self, Packed};
 use retort_fields::compose::{Object, Subject};
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
 
-use super::assets::AssetId;
+use super::assets::{Asset, AssetId};
 use super::document::ItemId;
+use super::recovery::{Kept, Left};
 use crate::commands::demo::TEACHER;
 use crate::output;
 
@@ -29,7 +32,7 @@ pub struct Loaded {
     pub field: AnyField,
     /// How it came about.
     pub made: Provenance,
-    /// Its file; none for the demo.
+    /// Its file; none for the demo and for what comes out of a project.
     pub path: Option<PathBuf>,
     /// A name for it.
     pub name: String,
@@ -57,6 +60,13 @@ pub struct Written {
     pub path: PathBuf,
 }
 
+impl Written {
+    /// A field that is open, to be written to `path`.
+    pub fn new(asset: &Asset, path: PathBuf) -> Self {
+        Self { asset: asset.id, field: asset.field.clone(), made: asset.made.clone(), path }
+    }
+}
+
 /// What the window asked the system to choose a name for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -64,8 +74,8 @@ pub enum Ask {
     Open,
     /// A folder of posed photos.
     Folder,
-    /// A place to write, of files that end like this.
-    Save(&'static str),
+    /// A place to write, of files that end like one of these.
+    Save(&'static [&'static str]),
 }
 
 /// What has been done.
@@ -85,6 +95,10 @@ pub enum Message {
     Exported(PathBuf),
     /// Floaters of an object were looked for.
     Floaters(ItemId, Box<Option<Cleared>>),
+    /// A copy of what is not saved was written, or could not be.
+    Kept(Kept),
+    /// What a window left that is not alive any more is open.
+    Recovered(Box<(LoadedScene, Left)>),
     /// A name was chosen, or none.
     Chosen(Option<PathBuf>),
     /// It did not work: what was tried, and the error.
@@ -114,6 +128,16 @@ impl Background {
 
     /// Does `work`, which is called `what` ("opening x"), on a thread.
     pub fn start(&mut self, what: &str, work: impl FnOnce() -> Result<Message> + Send + 'static) {
+        self.busy.push((self.next + 1, what.into()));
+        self.run(what, work);
+    }
+
+    /// Does `work` on a thread, of which nobody needs to know.
+    pub fn start_unseen(&mut self, work: impl FnOnce() -> Result<Message> + Send + 'static) {
+        self.run("keeping a copy", work);
+    }
+
+    fn run(&mut self, what: &str, work: impl FnOnce() -> Result<Message> + Send + 'static) {
         self.next += 1;
         let (id, sender, title, wake) = (self.next, self.sender.clone(), what.to_string(), Arc::clone(&self.wake));
         let run = move || {
@@ -122,7 +146,6 @@ impl Background {
             let _ = sender.send((id, done.unwrap_or_else(|error| Message::Failed(title, error))));
             wake();
         };
-        self.busy.push((id, what.into()));
         if let Err(e) = std::thread::Builder::new().name("background".into()).spawn(run) {
             let error = Error::new(format!("no thread could be started: {e}"));
             let _ = self.sender.try_send((id, Message::Failed(what.into(), error)));
@@ -153,16 +176,25 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
     let Some(scene) = file::scene_path(path) else {
         return Ok(Message::Field(Box::new(load(path, device)?)));
     };
-    let folder = scene.parent().unwrap_or(Path::new("")).to_path_buf();
+    Ok(Message::Scene(Box::new(open_scene(scene, device)?)))
+}
+
+/// Opens a scene, each of its fields once.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_scene(scene: PathBuf, device: &str) -> Result<LoadedScene> {
+    let (mut place, device) = (Place::of(&scene)?, device::choose(device)?);
+    let mut names: Vec<PathBuf> = Vec::new();
     let mut fields: Vec<Loaded> = Vec::new();
     let mut objects = Vec::new();
-    for (entry, _) in file::peek(&scene)? {
-        let path = folder.join(&entry.field);
-        let known = fields.iter().position(|f| f.path.as_ref() == Some(&path));
-        let at = if let Some(at) = known {
+    for (entry, _) in file::peek_in(&scene, &mut place)? {
+        let at = if let Some(at) = names.iter().position(|name| *name == entry.field) {
             at
         } else {
-            fields.push(load(&path, device)?);
+            let (field, made) = place.load(&entry.field, &device)?;
+            fields.push(Loaded { field, made, path: place.file_of(&entry.field), name: output::stem(&entry.field) });
+            names.push(entry.field.clone());
             fields.len() - 1
         };
         objects.push((at, entry));
@@ -175,7 +207,7 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
         edits: entry.edits.clone(),
     });
     Subject::of(shown.collect()).map_err(|e| e.file(&scene))?;
-    Ok(Message::Scene(Box::new(LoadedScene { path: scene, fields, objects })))
+    Ok(LoadedScene { path: scene, fields, objects })
 }
 
 fn load(path: &Path, device: &str) -> Result<Loaded> {
@@ -202,12 +234,23 @@ pub fn save(fields: Vec<Written>, scene: Option<(PathBuf, SceneFile, u64)>) -> R
     Ok(Message::Saved { fields: written, scene: Some((path, revision)) })
 }
 
+/// Writes a project: the scene and `fields`, whose paths are their names in it.
+///
+/// # Errors
+/// As [`save`].
+pub fn pack(path: PathBuf, scene: &SceneFile, fields: &[Written], revision: u64) -> Result<Message> {
+    let all = fields.iter();
+    let packed: Vec<Packed> = all.map(|w| Packed { name: w.path.clone(), field: &w.field, made: &w.made }).collect();
+    project::write(&path, scene, &packed)?;
+    Ok(Message::Saved { fields: Vec::new(), scene: Some((path, revision)) })
+}
+
 /// Lets the person choose in a dialog of the system. Where it has none, nothing is chosen.
 pub fn choose(ask: Ask) -> Message {
     let dialog = rfd::FileDialog::new();
     Message::Chosen(match ask {
-        Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml"]).pick_file(),
+        Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml", project::ENDING]).pick_file(),
         Ask::Folder => dialog.pick_folder(),
-        Ask::Save(ending) => dialog.add_filter(ending, &[ending]).save_file(),
+        Ask::Save(endings) => dialog.add_filter(endings.join(", "), endings).save_file(),
     })
 }

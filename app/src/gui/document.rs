@@ -244,6 +244,11 @@ impl History {
         history
     }
 
+    /// A document of which nothing is on the disk, without a past.
+    pub fn recovered(items: Vec<Item>, after: &Self) -> Self {
+        Self { saved: Document::default(), ..Self::opened(items, after) }
+    }
+
     fn adopt(&mut self, item: Item) -> ItemId {
         self.next_id += 1;
         self.now.push(Item { id: self.next_id, ..item });

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use retort_fields::compose::Subject;
 use retort_fields::compose::file::{self, Entry, SceneFile};
+use retort_fields::compose::project::is_project;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::RenderOptions;
 
-use super::assets::AssetId;
+use super::assets::{Asset, AssetId};
 use super::background::{self, Ask, Loaded, LoadedScene, Message, Written};
 use super::document::{History, Item, ItemId};
 use super::state::{After, Asker, Dialog, Purpose, State};
@@ -186,7 +187,24 @@ impl State {
         Ok(())
     }
 
-    /// Writes the scene, and beside it the fields that have no file yet.
+    /// The scene as a file says it; `name` is asked once for what a field is called there.
+    pub(super) fn scene_file(&self, mut name: impl FnMut(&Asset) -> PathBuf) -> SceneFile {
+        let mut names: Vec<(AssetId, PathBuf)> = Vec::new();
+        let mut objects: Vec<Entry> = Vec::new();
+        for item in self.document().items() {
+            let Some(asset) = self.assets.get(item.asset) else { continue };
+            let known = names.iter().find(|(id, _)| *id == asset.id).map(|(_, file)| file.clone());
+            let file = known.unwrap_or_else(|| {
+                let file = name(asset);
+                names.push((asset.id, file.clone()));
+                file
+            });
+            objects.push(item.entry(file));
+        }
+        SceneFile { version: file::VERSION, objects }
+    }
+
+    /// Writes the scene, and beside it the fields that have no file yet; a project with all its fields in it.
     ///
     /// # Errors
     /// When the name means another format, or there is nothing to save.
@@ -194,27 +212,31 @@ impl State {
         let path = scene_file(path)?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
         let folder = folder.canonicalize().map_err(|e| Error::io(&folder, &e))?;
-        let mut written: Vec<Written> = Vec::new();
-        let mut objects: Vec<Entry> = Vec::new();
-        for item in self.document().items() {
-            let Some(asset) = self.assets.get(item.asset) else { continue };
-            let known = written.iter().find(|w| w.asset == asset.id).map(|w| w.path.clone());
-            let file = if let Some(file) = known.or_else(|| asset.path.clone()) {
-                file
-            } else {
-                let taken: Vec<&Path> = written.iter().map(|w| w.path.as_path()).collect();
-                let path = free_name(&folder, &asset.name, &taken);
-                let (field, made) = (asset.field.clone(), asset.made.clone());
-                written.push(Written { asset: asset.id, field, made, path: path.clone() });
-                path
-            };
-            objects.push(item.entry(relative(&file, &folder)));
-        }
-        let scene = SceneFile { version: file::VERSION, objects };
         let revision = self.history.revision();
-        self.after = after;
         let what = format!("saving {}", super::name_of(&path));
-        self.background.start(&what, move || background::save(written, Some((path, scene, revision))));
+        let mut written: Vec<Written> = Vec::new();
+        if is_project(&path) {
+            let scene = self.scene_file(|asset| {
+                let lower = |path: &Path| path.to_string_lossy().to_lowercase();
+                let taken = |name: &Path| written.iter().any(|other| lower(&other.path) == lower(name));
+                let name = free_name(Path::new(""), &asset.name, taken);
+                written.push(Written::new(asset, name.clone()));
+                name
+            });
+            self.background.start(&what, move || background::pack(path, &scene, &written, revision));
+        } else {
+            let scene = self.scene_file(|asset| {
+                let file = asset.path.clone().unwrap_or_else(|| {
+                    let taken = |name: &Path| name.exists() || written.iter().any(|other| other.path == name);
+                    let file = free_name(&folder, &asset.name, taken);
+                    written.push(Written::new(asset, file.clone()));
+                    file
+                });
+                relative(&file, &folder)
+            });
+            self.background.start(&what, move || background::save(written, Some((path, scene, revision))));
+        }
+        self.after = after;
         Ok(())
     }
 
@@ -259,27 +281,35 @@ impl State {
     }
 }
 
-/// The scene file that `path` means: a folder's, or itself with the usual ending.
+/// The scene file that `path` means: a folder's, or itself with the usual ending unless it is a project's.
 fn scene_file(path: &Path) -> Result<PathBuf> {
     if path.is_dir() {
         return Ok(path.join(file::NAME));
     }
     match path.extension() {
         None => Ok(path.with_extension("toml")),
-        Some(ending) if ending.eq_ignore_ascii_case("toml") => Ok(path.to_path_buf()),
-        Some(_) => Err(Error::new("a scene is a .toml file").file(path).remedy("let the name end in .toml")),
+        Some(ending) if ending.eq_ignore_ascii_case("toml") || is_project(path) => Ok(path.to_path_buf()),
+        Some(_) => {
+            let what = "a scene is a .toml file, or a .retort project";
+            Err(Error::new(what).file(path).remedy("let the name end in .toml or .retort"))
+        }
     }
 }
 
-/// A name in `folder` that no file has.
-fn free_name(folder: &Path, name: &str, taken: &[&Path]) -> PathBuf {
-    let plain: String = name.chars().map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect();
+/// `name` without what a file cannot be called.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect()
+}
+
+/// A name in `folder` for a field called `name` that is not taken.
+fn free_name(folder: &Path, name: &str, taken: impl Fn(&Path) -> bool) -> PathBuf {
+    let plain = plain(name);
     let candidate = |i: usize| {
         let number = if i == 0 { String::new() } else { format!("-{}", i + 1) };
         folder.join(format!("{plain}{number}.{FIELD}"))
     };
     let mut i = 0;
-    while candidate(i).exists() || taken.contains(&candidate(i).as_path()) {
+    while taken(&candidate(i)) {
         i += 1;
     }
     candidate(i)
@@ -303,14 +333,15 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().canonicalize().unwrap();
         std::fs::write(folder.join("a_b.safetensors"), "x").unwrap();
-        let second = free_name(&folder, "a/b", &[]);
+        let second = free_name(&folder, "a/b", Path::exists);
         assert_eq!(second, folder.join("a_b-2.safetensors"));
-        assert_eq!(free_name(&folder, "a/b", &[&second]), folder.join("a_b-3.safetensors"));
+        assert_eq!(free_name(&folder, "a/b", |p| p.exists() || p == second), folder.join("a_b-3.safetensors"));
         assert_eq!(relative(&second, &folder), Path::new("a_b-2.safetensors"));
         let other = tempfile::tempdir().unwrap();
         assert!(relative(&second, &other.path().canonicalize().unwrap()).is_absolute());
         assert_eq!(scene_file(&folder).unwrap(), folder.join("scene.toml"));
         assert_eq!(scene_file(Path::new("a")).unwrap(), Path::new("a.toml"));
+        assert_eq!(scene_file(Path::new("a.retort")).unwrap(), Path::new("a.retort"));
         assert!(scene_file(Path::new("a.safetensors")).unwrap_err().remedy.contains(".toml"));
     }
 }

@@ -506,5 +506,8 @@ fn prepare(order: &Order) -> Result<Ready> {
     }
 }
 
+mod end;
 #[cfg(test)]
 mod tests;
+
+pub use end::Unfinished;

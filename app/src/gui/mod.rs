@@ -10,17 +10,17 @@ mod document;
 mod files;
 mod jobs;
 mod learn;
-mod marks;
-mod pace;
 mod panels;
 mod pictures;
 mod recent;
 mod recipe;
+mod recovery;
 mod select;
 mod shortcuts;
 mod state;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,12 @@
 //! hundredths of a second allow, then at twice the size again and again until it is whole or something else is wanted.
 //! Another source of pictures needs only to take a [`View`] and give a [`Drawn`].
 
+mod cells;
+mod image;
+mod marks;
+mod normals;
+mod pace;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,11 +19,14 @@ use retort_distill::job::panicked;
 use retort_fields::compose::{Object, Subject};
 use retort_fields::error::Error;
 use retort_fields::field::{RenderOptions, Scene, values};
+use retort_fields::parts::occupancy::Occupancy;
 use retort_render::{Gpu, TextureFormat, Viewport};
 use retort_shaders::Camera;
 
-use super::marks::{self, Marked};
-use super::pace::Pace;
+pub use image::{Image, Mode};
+use image::{Seen, What, images};
+pub use marks::Marked;
+use pace::Pace;
 
 /// How long the first picture of a view may take, seconds; about, because the scene decides.
 const FIRST: f64 = 0.045;
@@ -33,36 +42,8 @@ const REST: Duration = Duration::from_millis(60);
 const LEAST: u32 = 64;
 /// As much as a program's first thread has.
 const STACK_BYTES: usize = 8 << 20;
-/// How much differences are exaggerated.
-const CONTRAST: f32 = 4.0;
 /// What is at least this opaque has a depth to show.
 const SOLID: f32 = 0.5;
-
-/// What of a scene is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// What an eye sees.
-    #[default]
-    Colour,
-    /// Near is bright.
-    Depth,
-    /// Opaque is white.
-    Opacity,
-}
-
-impl Mode {
-    /// All of them, in the order of menus.
-    pub const ALL: [Self; 3] = [Self::Colour, Self::Depth, Self::Opacity];
-
-    /// Its name in menus.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Colour => "Colour",
-            Self::Depth => "Depth",
-            Self::Opacity => "Opacity",
-        }
-    }
-}
 
 /// A scene to be drawn.
 #[derive(Clone, Debug)]
@@ -108,60 +89,12 @@ impl PartialEq for View {
     }
 }
 
-/// What was seen of one scene.
-#[derive(Debug)]
-struct Seen {
-    width: usize,
-    height: usize,
-    /// `[h * w * 5]`: red, green, blue, alpha, depth times alpha.
-    pixels: Vec<f32>,
-    /// `[h * w]`: distance in scene units, infinite where there is nothing to hit.
-    depth: Arc<Vec<f32>>,
-    /// Whether distances are along the view axis, not along the ray.
-    along_axis: bool,
-}
-
 /// What was seen last, whole: other colours of the same are made of it without drawing.
 #[derive(Debug)]
 struct Kept {
     keys: Vec<u64>,
     camera: Camera,
     seen: Vec<Seen>,
-}
-
-/// A picture of one scene.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// `[h * w * 4]`, row-major from the top, opaque.
-    pub rgba: Vec<u8>,
-    depth: Arc<Vec<f32>>,
-    along_axis: bool,
-}
-
-impl Image {
-    /// What a screen shows of `seen`.
-    fn of(seen: &Seen, view: &View) -> Self {
-        let &Seen { width, height, ref pixels, ref depth, along_axis } = seen;
-        let mut rgba = coloured(pixels, depth, view);
-        if let Some(marked) = &view.marked {
-            marked.paint(&mut rgba, depth, &view.camera.resized(width as u32, height as u32), along_axis);
-        }
-        Self { width, height, rgba, depth: Arc::clone(depth), along_axis }
-    }
-}
-
-/// The pictures of scenes, and that of the difference of two.
-fn images(seen: &[Seen], view: &View) -> Vec<Image> {
-    let mut images: Vec<Image> = seen.iter().map(|seen| Image::of(seen, view)).collect();
-    if let [a, b] = &images[..] {
-        let difference = difference(a, b);
-        images.push(difference);
-    }
-    images
 }
 
 /// Pictures of a view.
@@ -338,6 +271,23 @@ struct Easel {
     viewport: Option<Viewport>,
     /// How long its pictures take.
     pace: Pace,
+    /// The cells in which there is anything, once somebody wants to see them.
+    grid: Option<Occupancy>,
+}
+
+impl Easel {
+    /// The occupied cells; nothing where the scene has none to show.
+    fn cells(&mut self, camera: &Camera, view: &View) -> Option<Seen> {
+        let subject = self.subject.as_ref().ok()?;
+        if self.grid.is_none() {
+            self.grid = cells::grid_of(subject);
+        }
+        let (grid, begun) = (self.grid.as_ref()?, Instant::now());
+        let (rgba, depth) = cells::drawn(grid, subject.scene().warp(), camera, view.background);
+        self.pace.note(depth.len() as f64, begun.elapsed().as_secs_f64());
+        let (width, height) = (camera.width as usize, camera.height as usize);
+        Some(Seen { width, height, what: What::Cells(rgba), depth: Arc::new(depth), along_axis: false })
+    }
 }
 
 /// What the thread holds.
@@ -369,7 +319,10 @@ impl Painter {
         if let Err(problem) = self.set_up(view) {
             return self.publish(view, Err(problem), true, 0.0);
         }
-        if let Some(kept) = self.kept.take().filter(|k| !view.live && k.keys == view.keys() && k.camera == view.camera)
+        if let Some(kept) = self
+            .kept
+            .take()
+            .filter(|k| !view.live && view.mode != Mode::Occupancy && k.keys == view.keys() && k.camera == view.camera)
         {
             self.publish(view, Ok(images(&kept.seen, view)), true, 0.0);
             self.kept = Some(kept);
@@ -389,7 +342,7 @@ impl Painter {
             let Some(seen) = seen else { return };
             let seconds = begun.elapsed().as_secs_f32();
             self.publish(view, Ok(images(&seen, view)), part >= 1.0, seconds);
-            if part >= 1.0 {
+            if part >= 1.0 && view.mode != Mode::Occupancy {
                 self.kept = Some(Kept { keys: view.keys(), camera: view.camera.clone(), seen });
             }
             // A student is another one soon; what cannot be drawn until then is not begun.
@@ -416,7 +369,7 @@ impl Painter {
                 // A student that learns is a new scene at every look: the shaders of the last one serve it as well.
                 let used = old.iter_mut().find_map(|easel| easel.viewport.take());
                 let viewport = subject.as_ref().ok().and_then(|subject| on_gpu(self.gpu.as_ref(), subject, used));
-                Easel { key: source.key, subject, viewport, pace }
+                Easel { key: source.key, subject, viewport, pace, grid: None }
             };
             self.easels.push(easel);
         }
@@ -426,6 +379,9 @@ impl Painter {
     /// Looks at scene `i` in bands; nothing if it is not wanted any more.
     fn look(&mut self, i: usize, camera: &Camera, view: &View, number: u64, first: bool) -> Option<Seen> {
         let easel = &mut self.easels[i];
+        if view.mode == Mode::Occupancy {
+            return easel.cells(camera, view);
+        }
         let Ok(subject) = &easel.subject else { return None };
         let (width, height) = (camera.width, camera.height);
         // Primitives are sorted anew for every band, and a card takes textures anew: one is best.
@@ -446,7 +402,8 @@ impl Painter {
         }
         let depth = |p: &[f32]| if p[3] > SOLID { p[4] / p[3] } else { f32::INFINITY };
         let depth = Arc::new(pixels.chunks_exact(5).map(depth).collect());
-        Some(Seen { width: width as usize, height: height as usize, pixels, depth, along_axis })
+        let what = What::Light(pixels);
+        Some(Seen { width: width as usize, height: height as usize, what, depth, along_axis })
     }
 
     fn publish(&mut self, view: &View, images: Result<Vec<Image>, Problem>, whole: bool, seconds: f32) {
@@ -489,188 +446,5 @@ fn first_part([width, height]: [u32; 2], pixels: f32) -> f32 {
     if part > 0.75 { 1.0 } else { part }
 }
 
-/// Where two pictures of one size differ: black where they do not, then red, yellow and white.
-fn difference(a: &Image, b: &Image) -> Image {
-    let heat = |(a, b): (&[u8], &[u8])| {
-        let most = (0..3).map(|c| a[c].abs_diff(b[c])).max().unwrap_or(0);
-        let v = CONTRAST * f32::from(most) / 255.0;
-        [3.0 * v, 3.0 * v - 1.0, 3.0 * v - 2.0, 1.0].map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8)
-    };
-    let rgba = a.rgba.chunks_exact(4).zip(b.rgba.chunks_exact(4)).flat_map(heat).collect();
-    Image { rgba, ..a.clone() }
-}
-
-/// What a screen shows of `pixels` `[n, 5]`.
-fn coloured(pixels: &[f32], depth: &[f32], view: &View) -> Vec<u8> {
-    let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
-    let solid = || depth.iter().copied().filter(|d| d.is_finite());
-    let (near, far) = (solid().fold(f32::INFINITY, f32::min), solid().fold(0.0, f32::max));
-    let colour = |(p, d): (&[f32], &f32)| {
-        let over = |c: usize| p[c] + (1.0 - p[3]) * view.background[c];
-        let [r, g, b] = match view.mode {
-            Mode::Colour => [over(0), over(1), over(2)],
-            Mode::Opacity => [p[3]; 3],
-            Mode::Depth if d.is_finite() => [1.0 - 0.85 * (d - near) / (far - near).max(1e-6); 3],
-            Mode::Depth => [0.0; 3],
-        };
-        [byte(r), byte(g), byte(b), 255]
-    };
-    pixels.chunks_exact(5).zip(depth).flat_map(colour).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use retort_distill::preset::Preset;
-    use retort_fields::compose::Edit;
-    use retort_fields::compose::region::Corners;
-    use retort_fields::registry::Kind;
-
-    use super::*;
-    use crate::views;
-
-    fn demo() -> Object {
-        super::super::background::demo("cpu").expect("the built-in teacher").0.into()
-    }
-
-    fn view(object: &Object, key: u64, size: [u32; 2]) -> View {
-        let camera = views::orbit(object.field.scene(), 1, size).remove(0);
-        let scenes = vec![Source { key, objects: vec![object.clone()] }];
-        View { scenes, camera, mode: Mode::Colour, background: [1.0; 3], live: false, marked: None }
-    }
-
-    fn wait(pictures: &Pictures, done: impl Fn(&Drawn) -> bool) -> Arc<Drawn> {
-        for _ in 0..40_000 {
-            if let Some(drawn) = pictures.newest().filter(|drawn| done(drawn)) {
-                return drawn;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("no such picture within minutes");
-    }
-
-    #[test]
-    fn the_whole_picture_is_what_render_draws() {
-        let pictures = Pictures::start(|| ()).unwrap();
-        let object = demo();
-        let view = view(&object, 1, [200, 160]);
-        pictures.want(view.clone());
-        let drawn = wait(&pictures, |d| d.whole);
-        let images = drawn.images.as_ref().expect("drawn");
-        let frame = object.field.render(&view.camera, &RenderOptions::default()).rgb_over([1.0; 3]);
-        let most = |other: &[f32]| {
-            let bytes = images[0].rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]);
-            bytes.zip(other).map(|(b, v)| (f32::from(b) / 255.0 - v).abs()).fold(0.0, f32::max)
-        };
-        assert!(most(&frame) < 0.01, "{}", most(&frame));
-        let turned = views::orbit(object.field.scene(), 3, [200, 160]).remove(1);
-        let other = object.field.render(&turned, &RenderOptions::default()).rgb_over([1.0; 3]);
-        assert!(most(&other) > 0.2, "another view is another picture");
-        // A point that is seen is projected to where it was seen.
-        let seen = drawn.point(0, Vec2::splat(0.5)).expect("the middle is not empty");
-        let (pixel, _) = view.camera.project(seen).expect("in front");
-        assert!(pixel.distance(Vec2::new(100.5, 80.5)) < 0.1, "{pixel}");
-        assert!(drawn.point(0, Vec2::ZERO).is_none(), "the corner is empty");
-    }
-
-    /// Prints how many pictures a second there are, and how large, while one goes around: `cargo test --release
-    /// --workspace slow_pictures -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "measures for half a minute"]
-    fn slow_pictures_while_moving() {
-        let device = retort_fields::device::choose("cpu").expect("there is always a CPU");
-        let many = [("field.initial".to_string(), "150000".to_string())];
-        let preset = Preset::load("fast", Kind::Gaussians, &many).expect("sound values");
-        let gaussians = preset.field.init(&Scene::default(), 1, &device).expect("sound values");
-        for (name, object) in [("hash grid of the demo", demo()), ("150,000 Gaussians", gaussians.into())] {
-            let pictures = Pictures::start(|| ()).unwrap();
-            let turns = views::orbit(object.field.scene(), 720, [960, 540]);
-            let (mut times, mut sizes) = (Vec::new(), Vec::new());
-            for (i, camera) in turns.iter().enumerate() {
-                let begun = Instant::now();
-                pictures.want(View { camera: camera.clone(), ..view(&object, 1, [960, 540]) });
-                let drawn = wait(&pictures, |drawn| drawn.view.camera == *camera);
-                times.push(begun.elapsed().as_secs_f32());
-                sizes.push(drawn.images.as_ref().expect("a picture")[0].width);
-                if i > 20 && times.iter().sum::<f32>() > 10.0 {
-                    break;
-                }
-            }
-            times.sort_by(f32::total_cmp);
-            sizes.sort_unstable();
-            let (time, width) = (times[times.len() / 2], sizes[sizes.len() / 2]);
-            println!("{name}: {:.0} pictures a second, {width} of 960 pixels wide (medians)", 1.0 / time);
-            assert!(width >= LEAST as usize);
-        }
-    }
-
-    #[test]
-    fn a_graphics_card_draws_what_tensors_draw() {
-        // Any adapter serves here, a processor's as well.
-        let pictures = Pictures::start_on(|| Gpu::headless().ok(), || ()).unwrap();
-        let few = [("field.initial".to_string(), "400".to_string())];
-        let preset = Preset::load("fast", Kind::Gaussians, &few).expect("sound values");
-        let device = retort_fields::device::choose("cpu").expect("there is always a CPU");
-        let field = preset.field.init(&Scene::default(), 1, &device).expect("sound values");
-        assert!(on_gpu(Gpu::headless().ok().as_ref(), &Subject::from(&field), None).is_some());
-        let object = Object::from(field);
-        let view = view(&object, 1, [64, 48]);
-        pictures.want(view.clone());
-        let drawn = wait(&pictures, |d| d.whole);
-        let seen = drawn.images.as_ref().expect("drawn")[0].rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]);
-        let frame = object.field.render(&view.camera, &RenderOptions::default()).rgb_over([1.0; 3]);
-        let off: Vec<f32> = seen.zip(&frame).map(|(b, v)| (f32::from(b) / 255.0 - v).abs()).collect();
-        let mean = off.iter().sum::<f32>() / off.len() as f32;
-        assert!(mean < 3e-3, "{mean}");
-        assert!(frame.iter().any(|v| (v - frame[0]).abs() > 0.05), "there is something to see");
-    }
-
-    #[test]
-    fn the_latest_wish_wins_and_errors_are_told() {
-        let pictures = Pictures::start(|| ()).unwrap();
-        let object = demo();
-        for i in 0..20 {
-            let mut next = view(&object, 1, [64, 48]);
-            next.background = [i as f32 / 20.0; 3];
-            pictures.want(next);
-        }
-        let drawn = wait(&pictures, |d| d.whole && d.view.background[0] > 0.9);
-        assert!(drawn.number < 20 && drawn.images.is_ok(), "{} were drawn", drawn.number);
-        let mut bad = object.clone();
-        bad.edits = vec![Edit::Crop(Corners { min: [1.0; 3], max: [0.0; 3] })];
-        pictures.want(view(&bad, 2, [64, 48]));
-        let drawn = wait(&pictures, |d| d.view.scenes[0].key == 2);
-        assert!(drawn.images.as_ref().is_err_and(|p| p.what.contains("crop") && !p.remedy.is_empty()));
-        let mut depth = view(&object, 1, [64, 48]);
-        depth.mode = Mode::Depth;
-        pictures.want(depth);
-        let drawn = wait(&pictures, |d| d.whole && d.view.mode == Mode::Depth);
-        assert_eq!(drawn.images.as_ref().expect("drawn")[0].rgba[..3], [0; 3], "nothing is black");
-    }
-
-    #[test]
-    fn two_scenes_are_compared() {
-        let pictures = Pictures::start(|| ()).unwrap();
-        let object = demo();
-        let mut both = view(&object, 1, [64, 48]);
-        let darker = Object { edits: vec![Edit::Brightness(0.5)], ..object.clone() };
-        both.scenes.push(Source { key: 2, objects: vec![darker] });
-        pictures.want(both.clone());
-        let drawn = wait(&pictures, |d| d.whole);
-        let [a, b, difference] = &drawn.images.as_ref().expect("drawn")[..] else { panic!("three") };
-        let (middle, corner) = (4 * (24 * 64 + 32), 0);
-        assert!(a.rgba[middle] > b.rgba[middle] && difference.rgba[middle] > 100);
-        assert_eq!((difference.rgba[corner], a.rgba[corner]), (0, 255), "both show the background");
-        both.scenes[1] = Source { key: 3, objects: vec![object] };
-        pictures.want(both);
-        let drawn = wait(&pictures, |d| d.whole && d.view.scenes[1].key == 3);
-        let same = &drawn.images.as_ref().expect("drawn")[2];
-        assert!(same.rgba.chunks_exact(4).all(|p| p[..3] == [0; 3]), "no difference");
-    }
-
-    #[test]
-    fn first_pictures_are_small_but_not_too_small() {
-        assert_eq!(first_part([640, 480], 1e9), 1.0);
-        assert!((first_part([640, 480], 640.0 * 480.0 / 16.0) - 0.25).abs() < 1e-6);
-        assert_eq!(first_part([640, 480], 1.0), 0.1);
-    }
-}
+mod tests;

@@ -11,8 +11,7 @@ use retort_shaders::Camera;
 
 use super::background::Message;
 use super::document::{Item, ItemId, Part};
-use super::marks::Marked;
-use super::pictures::Drawn;
+use super::pictures::{Drawn, Marked};
 use super::state::State;
 
 /// Pieces below this share of the largest one are floaters.

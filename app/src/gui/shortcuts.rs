@@ -55,6 +55,8 @@ pub enum Action {
     Invert,
     /// Puts the tool away, then selects nothing.
     Leave,
+    /// Shows or hides the ground's grid.
+    Grid,
     /// The sheet of keys.
     Keys,
 }
@@ -97,6 +99,7 @@ pub const ALL: &[(Action, &str, &[KeyboardShortcut])] = &[
     (Action::Take(Tool::Turn), "Turn the object", &[KeyboardShortcut::new(NONE, Key::Num2)]),
     (Action::Take(Tool::Scale), "Scale the object", &[KeyboardShortcut::new(NONE, Key::Num3)]),
     (Action::Take(Tool::Measure), "Measure", &[KeyboardShortcut::new(NONE, Key::M)]),
+    (Action::Grid, "Grid", &[KeyboardShortcut::new(NONE, Key::G)]),
     (
         Action::Keys,
         "Keys and buttons",
@@ -168,6 +171,7 @@ impl Action {
             Self::Invert => state.invert_part(),
             Self::Leave if state.tool == Tool::Look => state.select_none(),
             Self::Leave => state.take(Tool::Look),
+            Self::Grid => state.overlays.grid = !state.overlays.grid,
             Self::Keys => state.dialog = Some(Dialog::Keys),
         }
     }

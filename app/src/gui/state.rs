@@ -15,10 +15,12 @@ use retort_render::orbit::{Mode as Steering, Orbit};
 use super::assets::{Asset, Assets};
 use super::background::{Background, Message};
 use super::document::{Document, History, Item, ItemId};
-use super::jobs::{Jobs, Lesson};
+use super::jobs::{Jobs, Lesson, Unfinished};
+use super::panels::overlay::Overlays;
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
 use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
+use super::recovery::Recovery;
 use super::select::Tool;
 use crate::views;
 
@@ -70,6 +72,8 @@ pub enum Compare {
     Split,
     /// Where they differ.
     Difference,
+    /// Each whole, in half of the width.
+    SideBySide,
 }
 
 /// What went wrong, for a dialog.
@@ -116,6 +120,8 @@ pub enum Dialog {
     Name(Purpose, String),
     /// The sheet of keys and buttons.
     Keys,
+    /// What is to become of what was not saved before the program ended.
+    Recover,
 }
 
 /// Who asked the system for a name.
@@ -154,6 +160,8 @@ pub struct State {
     pub brush: f32,
     /// Points that were clicked to measure or to put upright, scene units.
     pub points: Vec<Vec3>,
+    /// What is drawn over it.
+    pub overlays: Overlays,
     /// Whether the viewport follows a student that is being taught.
     pub follow: bool,
     /// How it is compared with its teacher.
@@ -170,6 +178,10 @@ pub struct State {
     pub scene_path: Option<PathBuf>,
     /// Files that were opened last.
     pub recent: Recent,
+    /// Copies of what is not saved.
+    pub recovery: Recovery,
+    /// Where checkpoints are kept that the end of the window has left.
+    unfinished: Option<PathBuf>,
     /// What went wrong and has not been read yet.
     pub troubles: VecDeque<Trouble>,
     /// The question that is open.
@@ -201,7 +213,9 @@ impl State {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
         let for_pictures = Arc::clone(&wake);
         let convert = ConvertForm { teacher: Teacher::Selected, recipe: Recipe::new(Kind::ALL[Kind::ALL.len() - 1]) };
-        Ok(Self {
+        let recovery = Recovery::load(settings.as_deref());
+        let unfinished = settings.as_ref().map(|folder| folder.join("unfinished"));
+        let mut state = Self {
             history: History::default(),
             assets: Assets::default(),
             selected: None,
@@ -214,6 +228,7 @@ impl State {
             tool: Tool::default(),
             brush: 24.0,
             points: Vec::new(),
+            overlays: Overlays::default(),
             follow: true,
             compare: Compare::default(),
             split: 0.5,
@@ -222,6 +237,8 @@ impl State {
             device,
             scene_path: None,
             recent: Recent::load(settings),
+            recovery,
+            unfinished,
             troubles: VecDeque::new(),
             dialog: None,
             news: String::new(),
@@ -232,7 +249,9 @@ impl State {
             homing: true,
             kept: 0,
             shown: (Vec::new(), 0),
-        })
+        };
+        state.ask_to_recover();
+        Ok(state)
     }
 
     /// The open document.
@@ -253,7 +272,9 @@ impl State {
         }
         if let Some(made) = self.jobs.poll() {
             self.take_in(made);
+            self.recovery.hurry();
         }
+        self.keep();
         if self.homing
             && let Some(scene) = self.pictures.newest().and_then(|drawn| drawn.scene.clone())
             && self.drawn_is_current()
@@ -273,6 +294,11 @@ impl State {
             Message::Scene(loaded) => self.opened_scene(*loaded),
             Message::Saved { fields, scene } => self.saved(&fields, scene),
             Message::Floaters(id, found) => self.cleared(id, *found),
+            Message::Kept(kept) => self.heard_kept(kept),
+            Message::Recovered(found) => {
+                let (loaded, left) = *found;
+                self.recovered(loaded, left);
+            }
             Message::Exported(path) => self.news = format!("{} written", path.display()),
             Message::Chosen(path) => self.chosen(path),
             Message::Failed(tried, error) => self.trouble(&tried, error),
@@ -389,6 +415,18 @@ impl State {
         }
     }
 
+    /// Ends the job at work, whose checkpoint is kept; says how to go on with it where the window was started.
+    pub fn end_jobs(&mut self) {
+        let Some(folder) = &self.unfinished else { return };
+        match self.jobs.end(folder) {
+            Ok(Some(Unfinished { checkpoint, steps, line })) => {
+                eprintln!("{}: kept after {steps} steps; go on with: {line}", checkpoint.display());
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("the job at work was lost: {error}"),
+        }
+    }
+
     /// Goes on without saving.
     pub fn give_up(&mut self, after: After) {
         match after {
@@ -419,6 +457,10 @@ impl State {
         if scenes.is_empty() || width == 0 || height == 0 {
             return None;
         }
+        let width = if self.is_side_by_side(scenes.len()) { width / 2 } else { width };
+        if width == 0 {
+            return None;
+        }
         let most = if self.jobs.active().is_some() { WHILE_LEARNING } else { MOST_PIXELS };
         let shrink = (most / (width as f32 * height as f32)).sqrt().min(1.0);
         let [width, height] = [width, height].map(|side| ((side as f32 * shrink) as u32).max(1));
@@ -426,6 +468,11 @@ impl State {
         let live = self.follow && self.jobs.student().is_some();
         let marked = if scenes.len() == 1 && !live { self.marked() } else { None };
         Some(View { scenes, camera, mode: self.mode, background: self.backdrop.colour(), live, marked })
+    }
+
+    /// Whether each of `scenes` scenes has a half of the viewport.
+    pub fn is_side_by_side(&self, scenes: usize) -> bool {
+        scenes > 1 && self.compare == Compare::SideBySide
     }
 
     /// The scenes of the viewport: teacher and student of a job that is followed, or what is open. Numbers of the three
@@ -480,7 +527,11 @@ impl State {
 
     /// Looks at the point that is seen at `place`, from `(0, 0)` at the top left to `(1, 1)`.
     pub fn focus(&mut self, drawn: &Drawn, place: glam::Vec2) {
-        let which = usize::from(drawn.view.scenes.len() > 1 && place.x > self.split);
+        let several = drawn.view.scenes.len() > 1;
+        let beside = self.is_side_by_side(drawn.view.scenes.len());
+        let which = usize::from(several && place.x > if beside { 0.5 } else { self.split });
+        let x = if beside { 2.0 * place.x - which as f32 } else { place.x };
+        let place = glam::Vec2::new(x, place.y);
         if let Some(point) = drawn.point(which, place) {
             self.orbit.focus(point);
         }

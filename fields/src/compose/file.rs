@@ -21,6 +21,8 @@ use burn::tensor::Device;
 use glam::Quat;
 use serde::{Deserialize, Serialize};
 
+use super::place::Place;
+use super::project::is_project;
 use super::{Edit, MAX_OBJECTS, Object, Subject};
 use crate::data::Similarity;
 use crate::error::{Error, Result};
@@ -32,10 +34,10 @@ pub const VERSION: u32 = 1;
 /// Its name in a project's folder.
 pub const NAME: &str = "scene.toml";
 /// The longest scene file that is read, bytes.
-const MAX_BYTES: u64 = 16 << 20;
+pub(super) const MAX_BYTES: u64 = 16 << 20;
 /// The most edits of an object.
 const MAX_EDITS: usize = 256;
-const FORM: &str = "write version = 1, and for each object [[objects]] with field = \"name.safetensors\"";
+pub(super) const FORM: &str = "write version = 1, and for each object [[objects]] with field = \"name.safetensors\"";
 
 /// A scene as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,10 +112,11 @@ impl Entry {
     }
 }
 
-/// The scene file that `path` means: a TOML file, or a folder with a [`NAME`] in it; `None` where it means another file.
+/// The scene that `path` means: a TOML file, a project, or a folder with a [`NAME`] in it; `None` where it means another
+/// file.
 pub fn scene_path(path: &Path) -> Option<PathBuf> {
     let toml = path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-    if toml {
+    if toml || is_project(path) && !path.is_dir() {
         return Some(path.to_path_buf());
     }
     Some(path.join(NAME)).filter(|file| path.is_dir() && file.is_file())
@@ -185,42 +188,48 @@ impl SceneFile {
     }
 }
 
-/// What a scene file says of its objects, each with what its field's file says of itself. Reads headers alone.
+/// What a scene says of its objects, each with what its field's file says of itself. Reads headers alone.
 ///
 /// # Errors
-/// When the scene file or a field that it names cannot be read; hidden ones count.
+/// When the scene or a field that it names cannot be read; hidden ones count.
 pub fn peek(path: &Path) -> Result<Vec<(Entry, Summary)>> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let scene = SceneFile::read(path)?;
+    peek_in(path, &mut Place::of(path)?)
+}
+
+/// As [`peek`], of a place that is open already.
+///
+/// # Errors
+/// As [`peek`].
+pub fn peek_in(path: &Path, place: &mut Place) -> Result<Vec<(Entry, Summary)>> {
+    let scene = place.scene()?;
     let mut told = Vec::with_capacity(scene.objects.len());
     for (i, entry) in scene.objects.into_iter().enumerate() {
-        let file = folder.join(&entry.field);
-        if scene_path(&file).is_some() {
+        if scene_path(&place.file_of(&entry.field).unwrap_or_else(|| entry.field.clone())).is_some() {
             let what = format!("object {}: {} is a scene, not a field", i + 1, entry.field.display());
             return Err(Error::new(what).file(path).remedy("name the fields of that scene here"));
         }
-        let summary = files::peek(&file)?;
+        let summary = place.peek(&entry.field)?;
         told.push((entry, summary));
     }
     Ok(told)
 }
 
-/// Loads a scene with the fields that it names, each file once. Its provenance has the background that all agree on.
+/// Loads a scene with the fields that it names, each once. Its provenance has the background that all agree on.
 ///
 /// # Errors
 /// When a file cannot be read, an object is out of its range, or the objects cannot be put together.
 pub fn load(path: &Path, device: &Device) -> Result<(Subject, Provenance)> {
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut place = Place::of(path)?;
     let mut loaded: Vec<(PathBuf, AnyField, Provenance)> = Vec::new();
     let mut objects = Vec::new();
     let mut backgrounds = Vec::new();
-    for (i, (entry, _)) in peek(path)?.into_iter().enumerate().filter(|(_, (entry, _))| entry.visible) {
-        let file = folder.join(&entry.field);
-        if !loaded.iter().any(|(known, ..)| *known == file) {
-            let (field, made) = files::load(&file, device)?;
-            loaded.push((file.clone(), field, made));
+    let told = peek_in(path, &mut place)?;
+    for (i, (entry, _)) in told.into_iter().enumerate().filter(|(_, (entry, _))| entry.visible) {
+        if !loaded.iter().any(|(known, ..)| *known == entry.field) {
+            let (field, made) = place.load(&entry.field, device)?;
+            loaded.push((entry.field.clone(), field, made));
         }
-        let known = loaded.iter().find(|(known, ..)| *known == file);
+        let known = loaded.iter().find(|(known, ..)| *known == entry.field);
         let Some((_, field, made)) = known else { continue };
         let object = Object { field: field.clone(), transform: entry.transform(), edits: entry.edits };
         object.check().map_err(|e| {
@@ -307,6 +316,7 @@ mod tests {
         std::fs::write(folder.path().join(NAME), HEAD).expect("a file");
         assert_eq!(scene_path(folder.path()), Some(folder.path().join(NAME)));
         assert_eq!(scene_path(Path::new("a.TOML")), Some("a.TOML".into()));
+        assert_eq!(scene_path(Path::new("a.retort")), Some("a.retort".into()));
         assert_eq!(scene_path(Path::new("a.safetensors")), None);
         let error = peek(&folder.path().join(NAME)).expect_err("the field is missing");
         assert!(error.file.is_some_and(|f| f.ends_with("a.safetensors")) && !error.remedy.is_empty());

@@ -1,6 +1,6 @@
 //! Scenes: objects, each a field with a transform and edits, as one field that is rendered and taught like any other.
 //!
-//! A scene is a small document ([`mod@file`]); weights are never touched. Edits are evaluated where a field is sampled
+//! A scene is a small document ([`mod@file`], or [`project`] with its fields); weights are never touched. Edits are evaluated where a field is sampled
 //! ([`edit`]); a scene of Gaussians alone becomes one set of Gaussians ([`merge`]), any other a [`Composition`].
 
 mod composition;
@@ -9,6 +9,8 @@ pub mod file;
 pub mod floaters;
 pub mod merge;
 mod object;
+pub mod place;
+pub mod project;
 pub mod region;
 
 use std::ops::Deref;

@@ -151,26 +151,33 @@ fn document(metadata: Option<&HashMap<String, String>>) -> Result<Value> {
 /// As [`Archive::read`].
 pub fn header(path: &Path) -> Result<Header> {
     let io = |e: std::io::Error| Error::io(path, &e);
-    let mut file = File::open(path).map_err(io)?;
+    let file = File::open(path).map_err(io)?;
     let about = file.metadata().map_err(io)?;
     if !about.is_file() {
         return Err(Error::new("not a file").file(path).remedy("give a .safetensors file"));
     }
-    let file_bytes = about.len();
+    header_of(file, about.len()).map_err(|e| e.file(path))
+}
+
+/// Reads the header alone from the beginning of what is `file_bytes` long, a file in an archive for example.
+///
+/// # Errors
+/// As [`Archive::read`]; no file is named.
+pub fn header_of(mut file: impl Read, file_bytes: u64) -> Result<Header> {
     let mut length = [0; 8];
-    let short = || Error::new("the file is cut short or damaged").file(path).remedy("copy or download it again");
+    let short = || Error::new("the file is cut short or damaged").remedy("copy or download it again");
     file.read_exact(&mut length).map_err(|_| short())?;
     let header_bytes = u64::from_le_bytes(length);
     if header_bytes > MAX_HEADER {
-        return Err(Error::new("not a safetensors file").file(path).remedy("give a field that Retort wrote"));
+        return Err(Error::new("not a safetensors file").remedy("give a field that Retort wrote"));
     }
     if header_bytes + 8 > file_bytes {
         return Err(short());
     }
     let mut buffer = length.to_vec();
     buffer.resize(8 + header_bytes as usize, 0);
-    file.read_exact(&mut buffer[8..]).map_err(io)?;
-    let metadata = parse_header(&buffer).map_err(|e| e.file(path))?;
+    file.read_exact(&mut buffer[8..]).map_err(|_| short())?;
+    let metadata = parse_header(&buffer)?;
     if (8 + header_bytes).saturating_add(metadata.data_len() as u64) != file_bytes {
         return Err(short());
     }
@@ -183,7 +190,7 @@ pub fn header(path: &Path) -> Result<Header> {
         })
         .collect();
     tensors.sort();
-    let json = document(metadata.metadata().as_ref()).map_err(|e| e.file(path))?;
+    let json = document(metadata.metadata().as_ref())?;
     Ok(Header { json, tensors, file_bytes })
 }
 
@@ -199,6 +206,14 @@ fn parse_header(buffer: &[u8]) -> Result<safetensors::tensor::Metadata> {
 /// When the folder is missing or cannot be written, `path` is there and no plain file, or the disk is full; the old
 /// file, if any, is still there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, &e)))
+}
+
+/// Writes what `fill` puts into a file to `path`, all or nothing, as [`write_atomically`] does.
+///
+/// # Errors
+/// As [`write_atomically`], or what `fill` gives.
+pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let io = |e: &std::io::Error| Error::io(path, e);
     if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
         // Renaming over a device or a pipe would destroy it.
@@ -208,7 +223,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let place = real.as_deref().unwrap_or(path);
     let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".retort-").tempfile_in(folder).map_err(|e| io(&e))?;
-    file.write_all(bytes).map_err(|e| io(&e))?;
+    fill(file.as_file_mut())?;
     file.as_file().sync_all().map_err(|e| io(&e))?;
     // Temporary files are private; the result should be as readable as any file made here.
     #[cfg(unix)]

@@ -1,11 +1,12 @@
 //! A field as one `.safetensors` file.
 
+use std::io::Read;
 use std::path::Path;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::archive::{self, Archive};
+use super::archive::{self, Archive, Header};
 use crate::error::{Error, Result};
 use crate::field::{ASPECTS, MAX_POSES, Pose, Scene, tensor, values};
 use crate::registry::{AnyField, FieldConfig, Kind};
@@ -209,15 +210,22 @@ fn check_shapes(config: &FieldConfig, tensors: &[(String, [usize; 2])]) -> Resul
 /// # Errors
 /// When the file is missing, cut short, not ours, or its tensors have the wrong shapes.
 pub fn peek(path: &Path) -> Result<Summary> {
-    let header = archive::header(path)?;
-    let read = || {
-        let Document { config, scene, provenance, .. } = document(&header.json)?;
-        check_shapes(&config, &header.tensors)?;
-        let names = config.shapes()?;
-        let tensors: Vec<_> =
-            header.tensors.iter().filter(|(n, _)| names.iter().any(|(m, _)| m == n)).cloned().collect();
-        let params = tensors.iter().map(|(_, [r, c])| (r * c) as u64).sum();
-        Ok(Summary { kind: config.kind(), config, scene, params, tensors, bytes: header.file_bytes, provenance })
-    };
-    read().map_err(|e: Error| e.file(path))
+    summary(&archive::header(path)?).map_err(|e| e.file(path))
+}
+
+/// What the file of `bytes` bytes that `file` begins with says of itself; reads its header alone.
+///
+/// # Errors
+/// As [`peek`]; no file is named.
+pub fn peek_from(file: impl Read, bytes: u64) -> Result<Summary> {
+    summary(&archive::header_of(file, bytes)?)
+}
+
+fn summary(header: &Header) -> Result<Summary> {
+    let Document { config, scene, provenance, .. } = document(&header.json)?;
+    check_shapes(&config, &header.tensors)?;
+    let names = config.shapes()?;
+    let tensors: Vec<_> = header.tensors.iter().filter(|(n, _)| names.iter().any(|(m, _)| m == n)).cloned().collect();
+    let params = tensors.iter().map(|(_, [r, c])| (r * c) as u64).sum();
+    Ok(Summary { kind: config.kind(), config, scene, params, tensors, bytes: header.file_bytes, provenance })
 }

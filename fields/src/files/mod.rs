@@ -4,5 +4,5 @@
 pub mod archive;
 pub mod field;
 
-pub use archive::write_atomically;
-pub use field::{Provenance, Summary, from_archive, from_bytes, load, peek, save, write_into};
+pub use archive::{write_atomically, write_with};
+pub use field::{Provenance, Summary, from_archive, from_bytes, load, peek, peek_from, save, write_into};

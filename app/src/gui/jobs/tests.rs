@@ -95,3 +95,33 @@ fn curves_stay_short_and_keep_their_ends() {
     assert!(points[0][0] == 1.0 && points[points.len() - 1][0] > 99_000.0);
     assert!(points.windows(2).all(|w| w[0][0] < w[1][0]));
 }
+
+#[test]
+fn closing_keeps_the_checkpoint_and_says_how_to_go_on() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("settings/unfinished");
+    let mut jobs = Jobs::new(Arc::new(|| ()));
+    assert_eq!(jobs.end(&folder).unwrap(), None, "nothing is at work");
+    let id = jobs.order(order(1_000_000)).unwrap();
+    let waiting = jobs.order(order(5)).unwrap();
+    until(&mut jobs, |jobs| jobs.row(id).unwrap().progress.is_some());
+    let kept = jobs.end(&folder).unwrap().expect("a checkpoint");
+    assert!(kept.checkpoint == folder.join("demo-voxels.checkpoint") && kept.steps > 0 && !jobs.is_busy());
+    assert_eq!(jobs.row(waiting).unwrap().phase, Phase::Cancelled(None));
+    assert!(
+        kept.line.starts_with("retort convert demo.safetensors --to voxels -o ") && kept.line.ends_with("--resume")
+    );
+    assert_eq!(std::fs::read_to_string(folder.join("demo-voxels.txt")).unwrap().trim_end(), kept.line);
+    drop(jobs);
+    // Its own temporary folder is gone; this is not, and it is gone on from.
+    let mut jobs = Jobs::new(Arc::new(|| ()));
+    let mut again = Order { resume: Some(kept.checkpoint), ..order(1_000_000) };
+    again.options.time = Some(Duration::from_secs(1));
+    let id = jobs.order(again).unwrap();
+    let made = until(&mut jobs, |jobs| !jobs.is_busy());
+    assert!(made.first().is_some_and(|made| made.made.steps > kept.steps), "{:?}", jobs.row(id).unwrap().phase);
+    // A second one of the name does not replace the first.
+    let id = jobs.order(order(1_000_000)).unwrap();
+    until(&mut jobs, |jobs| jobs.row(id).unwrap().progress.is_some());
+    assert!(jobs.end(&folder).unwrap().is_some_and(|kept| kept.checkpoint.ends_with("demo-voxels-2.checkpoint")));
+}

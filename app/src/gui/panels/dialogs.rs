@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use eframe::egui::{Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
+use eframe::egui::{Button, Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
+use retort_fields::compose::project::is_project;
 
 use crate::gui::background::Ask;
 use crate::gui::document::ItemId;
@@ -34,6 +35,7 @@ pub fn show(ctx: &Context, state: &mut State, aspect: f32) {
         Some(Dialog::Unsaved(after)) => unsaved(ctx, state, &after),
         Some(Dialog::Name(purpose, text)) => name(ctx, state, purpose, text, aspect),
         Some(Dialog::Keys) => keys(ctx, state),
+        Some(Dialog::Recover) => recover(ctx, state),
         None => {}
     }
 }
@@ -70,7 +72,7 @@ fn unsaved(ctx: &Context, state: &mut State, after: &After) {
             ui.label("The scene has changes that are not saved.");
         }
         if closing && state.jobs.is_busy() {
-            ui.label("A job is at work: it stops, and what it has learned is lost.");
+            ui.label("A job is at work: it stops after a checkpoint, and the terminal says how to go on with it.");
         }
         ui.add_space(8.0);
         ui.horizontal(|ui| {
@@ -96,9 +98,9 @@ fn unsaved(ctx: &Context, state: &mut State, after: &After) {
 fn wording(purpose: &Purpose) -> (&'static str, &'static str, Ask) {
     match purpose {
         Purpose::Open => ("Open a field or a scene", "Open", Ask::Open),
-        Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save("safetensors")),
-        Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save("toml")),
-        Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save("png")),
+        Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save(&["safetensors"])),
+        Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save(&["toml", "retort"])),
+        Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save(&["png"])),
     }
 }
 
@@ -146,7 +148,10 @@ fn name(ctx: &Context, state: &mut State, mut purpose: Purpose, mut text: String
 fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspect: f32) {
     match purpose {
         Purpose::Open => {
-            ui.weak("A .safetensors field, a scene.toml or its folder; photos go to the panel of trainings.");
+            ui.weak("A .safetensors field, a scene.toml or its folder, a .retort project; photos go to the panel of trainings.");
+        }
+        Purpose::SaveScene(_) if is_project(path) => {
+            ui.weak("A project: one file with all of its fields in it.");
         }
         Purpose::SaveScene(_) => {
             let in_memory = state.document().items().filter_map(|item| state.assets.get(item.asset));
@@ -154,6 +159,7 @@ fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspec
             if n > 0 {
                 ui.weak(format!("{n} of its fields have no file yet and are written beside it."));
             }
+            ui.weak("A name that ends in .retort makes one file of it all.");
         }
         Purpose::SaveField(id) => {
             if has_edits(state, *id) {
@@ -183,6 +189,34 @@ fn has_edits(state: &State, id: ItemId) -> bool {
         let volume = state.assets.get(item.asset).is_some_and(|asset| asset.field.as_primitives().is_none());
         volume && !item.is_plain()
     })
+}
+
+/// What was not saved when the program ended.
+fn recover(ctx: &Context, state: &mut State) {
+    let Some(name) = state.recovery.found.front().map(|left| left.about.name.clone()) else {
+        state.dialog = None;
+        return;
+    };
+    let modal = Modal::new(Id::unique("recover")).show(ctx, |ui| {
+        ui.set_width(WIDTH);
+        ui.heading(format!("Retort was closed before {name} was saved"));
+        ui.label("There is a copy of it as it was shortly before.");
+        ui.add_space(8.0);
+        ui.horizontal(|ui| {
+            // What is being opened would come on top of it.
+            let free = state.background.busy().next().is_none();
+            if ui.add_enabled(free, Button::new("Recover")).clicked() {
+                state.recover();
+            } else if ui.button("Discard").on_hover_text("Removes the copy").clicked() {
+                state.discard_left();
+            } else if ui.button("Later").on_hover_text("Asks again at the next start").clicked() {
+                state.recover_later();
+            }
+        });
+    });
+    if modal.should_close() && state.dialog == Some(Dialog::Recover) {
+        state.recover_later();
+    }
 }
 
 fn keys(ctx: &Context, state: &mut State) {

@@ -9,7 +9,7 @@ use crate::gui::shortcuts::Action;
 use crate::gui::state::{Backdrop, State};
 
 /// Shows it.
-pub fn show(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
+pub fn show(ui: &mut Ui, state: &mut State, shown: &Shown) {
     MenuBar::new().ui(ui, |ui| {
         ui.menu_button("File", |ui| file(ui, state, shown.aspect));
         ui.menu_button("Edit", |ui| edit(ui, state, shown.aspect));
@@ -73,7 +73,7 @@ fn edit(ui: &mut Ui, state: &mut State, aspect: f32) {
     super::tools::clean_up(ui, state);
 }
 
-fn view(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
+fn view(ui: &mut Ui, state: &mut State, shown: &Shown) {
     for action in [Action::Frame, Action::Reset, Action::Steering] {
         entry(ui, state, shown.aspect, action);
     }
@@ -99,9 +99,11 @@ fn view(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
             ui.ctx().set_theme(theme);
         }
     });
-    let mut outlines = !shown.hide_outlines;
-    ui.checkbox(&mut outlines, "Outlines of edits");
-    shown.hide_outlines = !outlines;
+    entry(ui, state, shown.aspect, Action::Grid);
+    ui.checkbox(&mut state.overlays.axes, "Axes");
+    ui.checkbox(&mut state.overlays.cameras, "Cameras")
+        .on_hover_text("From where the selected field's photos were taken");
+    ui.checkbox(&mut state.overlays.outlines, "Outlines of edits");
     ui.checkbox(&mut state.follow, "Show the student while it learns");
     ui.separator();
     if ui.button("Copy camera (JSON)").on_hover_text("for `retort render --camera FILE`").clicked() {

@@ -6,12 +6,13 @@ pub mod hands;
 pub mod jobs;
 pub mod menu;
 pub mod outliner;
-mod overlay;
+pub mod overlay;
 pub mod properties;
 mod recipe;
 pub mod status;
 pub mod tools;
 pub mod train;
+mod values;
 pub mod viewport;
 
 use eframe::egui::{self, DragValue, Response, Ui};

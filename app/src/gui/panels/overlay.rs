@@ -1,54 +1,67 @@
-//! The outlines of the selected object's edits over the picture: boxes and spheres as lines.
+//! What is drawn over the picture: the ground's grid, the axes, the cameras of photos, the outlines of edits, and the
+//! small cross in the corner. A file each; [`canvas`] draws their lines.
 
-use eframe::egui::{Color32, Painter, Pos2, Rect, Stroke};
-use glam::{Vec2, Vec3};
-use retort_fields::compose::Edit;
-use retort_shaders::Camera;
+mod cameras;
+mod canvas;
+mod compass;
+mod edits;
+mod grid;
 
-use crate::gui::document::Item;
+use eframe::egui::{Rect, Ui};
+use retort_render::orbit::Orbit;
 
-/// Straight pieces of a circle.
-const PIECES: usize = 48;
+use crate::gui::pictures::Drawn;
+use crate::gui::state::State;
+use canvas::Canvas;
 
-/// Draws them; `camera` is that of the picture in `rect`, one pixel a point.
-pub fn draw(painter: &Painter, rect: Rect, camera: &Camera, item: &Item) {
-    let transform = item.transform();
-    let on_screen = |x: Vec3| -> Option<Pos2> {
-        let (Vec2 { x, y }, _) = camera.project(transform.point(x))?;
-        Some(rect.min + eframe::egui::vec2(x, y))
-    };
-    let line = |a: Vec3, b: Vec3, colour: Color32| {
-        if let (Some(a), Some(b)) = (on_screen(a), on_screen(b)) {
-            painter.line_segment([a, b], Stroke::new(1.5, colour));
+/// What of it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlays {
+    /// The ground's grid.
+    pub grid: bool,
+    /// The axes and the cross in the corner.
+    pub axes: bool,
+    /// The cameras that the selected field was trained from.
+    pub cameras: bool,
+    /// The outlines of the selected object's edits.
+    pub outlines: bool,
+}
+
+impl Default for Overlays {
+    fn default() -> Self {
+        Self { grid: true, axes: true, cameras: false, outlines: true }
+    }
+}
+
+/// Draws over the picture `drawn` in `rect`.
+pub fn show(ui: &Ui, rect: Rect, state: &mut State, drawn: &Drawn) {
+    let painter = ui.painter_at(rect);
+    let (canvas, overlays) = (Canvas::new(&painter, rect, drawn), state.overlays);
+    if overlays.grid {
+        grid::draw(&canvas, &state.orbit);
+    }
+    if overlays.axes {
+        grid::axes(&canvas, &state.orbit);
+    }
+    let mut through = None;
+    if let Some((item, asset)) = state.selection().filter(|(item, _)| item.visible && !drawn.view.live) {
+        if overlays.cameras {
+            let scene = asset.field.scene();
+            let target = item.transform().point(scene.bounds.centre());
+            through = cameras::show(ui, &canvas, scene, &item.transform()).map(|camera| (camera, target));
         }
-    };
-    let (kept, taken) = (Color32::from_rgb(90, 200, 120), Color32::from_rgb(230, 90, 80));
-    for edit in &item.edits {
-        match edit {
-            Edit::Crop(corners) | Edit::EraseBox(corners) => {
-                let colour = if matches!(edit, Edit::Crop(_)) { kept } else { taken };
-                let (min, max) = (Vec3::from(corners.min), Vec3::from(corners.max));
-                let corner = |i: usize| {
-                    let side = Vec3::new((i & 1) as f32, (i >> 1 & 1) as f32, (i >> 2 & 1) as f32);
-                    min + side * (max - min)
-                };
-                for (i, axis) in (0..8).flat_map(|i| [1, 2, 4].map(|axis| (i, axis))) {
-                    if i & axis == 0 {
-                        line(corner(i), corner(i | axis), colour);
-                    }
-                }
-            }
-            Edit::EraseSphere(sphere) => {
-                let centre = Vec3::from(sphere.centre);
-                for (a, b) in [(Vec3::X, Vec3::Y), (Vec3::Y, Vec3::Z), (Vec3::Z, Vec3::X)] {
-                    let at = |i: usize| {
-                        let (sin, cos) = (std::f32::consts::TAU * i as f32 / PIECES as f32).sin_cos();
-                        centre + sphere.radius * (cos * a + sin * b)
-                    };
-                    (0..PIECES).for_each(|i| line(at(i), at(i + 1), taken));
-                }
-            }
-            _ => {}
+        if overlays.outlines {
+            let size = rect.size();
+            let camera = state.orbit.camera(size.x.max(1.0) as u32, size.y.max(1.0) as u32);
+            edits::draw(&painter, rect, &camera, item);
         }
+    }
+    if let Some((camera, target)) = through {
+        state.orbit = Orbit { mode: state.orbit.mode, ..Orbit::looking(&camera, target) };
+    }
+    if overlays.axes
+        && let Some(back) = compass::show(ui, rect, &canvas.camera)
+    {
+        state.orbit.look_from(back);
     }
 }

@@ -1,8 +1,9 @@
 //! How a job is to be done: what the panels of conversions and of trainings share.
 
-use eframe::egui::{ComboBox, Grid, ScrollArea, TextEdit, Ui};
+use eframe::egui::{ComboBox, Grid, TextEdit, Ui};
 use retort_fields::registry::Kind;
 
+use super::values;
 use crate::gui::recipe::Recipe;
 
 /// Shows it; `about` names the panel where two have the same fields.
@@ -40,10 +41,5 @@ pub fn show(ui: &mut Ui, about: &str, recipe: &mut Recipe) {
     let hint = format!("{about}.rays=2048");
     let edit = TextEdit::multiline(&mut recipe.set).hint_text(hint).code_editor().desired_rows(2);
     ui.add(edit.desired_width(f32::INFINITY)).labelled_by(label.id);
-    ui.push_id(about, |ui| {
-        ui.collapsing("Values of the preset", |ui| {
-            let text = recipe.preset_text().unwrap_or("A preset from a file.");
-            ScrollArea::both().max_height(220.0).show(ui, |ui| ui.code(text));
-        });
-    });
+    values::show(ui, about, recipe);
 }

@@ -77,6 +77,7 @@ fn tools(ui: &mut Ui, state: &mut State) {
             ui.separator();
             ui.checkbox(&mut state.follow, "Student").on_hover_text("Shows what is being taught");
             ui.selectable_value(&mut state.compare, Compare::Split, "Split");
+            ui.selectable_value(&mut state.compare, Compare::SideBySide, "Side by side");
             ui.selectable_value(&mut state.compare, Compare::Difference, "Difference");
         }
     });
@@ -115,16 +116,19 @@ fn paint(ui: &mut Ui, rect: Rect, state: &mut State, shown: &Shown, drawn: &Draw
     match &shown.textures[..] {
         [one] => {
             painter.image(one.id(), rect, whole, Color32::WHITE);
-            let size = rect.size();
-            let camera = state.orbit.camera(size.x.max(1.0) as u32, size.y.max(1.0) as u32);
-            let outlined = !drawn.view.live && !shown.hide_outlines;
-            if let Some((item, _)) = state.selection().filter(|(item, _)| item.visible && outlined) {
-                overlay::draw(&painter, rect, &camera, item);
-            }
+            overlay::show(ui, rect, state, drawn);
         }
         [.., difference] if state.compare == Compare::Difference => {
             painter.image(difference.id(), rect, whole, Color32::WHITE);
             words(ui, rect.left_top() + vec2(8.0, 8.0), Align2::LEFT_TOP, "difference of teacher and student, 4 times");
+        }
+        [teacher, student, ..] if state.compare == Compare::SideBySide => {
+            let (left, right) = rect.split_left_right_at_fraction(0.5);
+            painter.image(teacher.id(), left, whole, Color32::WHITE);
+            painter.image(student.id(), right, whole, Color32::WHITE);
+            painter.vline(rect.center().x, rect.y_range(), Stroke::new(2.0, Color32::WHITE));
+            words(ui, left.left_top() + vec2(8.0, 8.0), Align2::LEFT_TOP, "teacher");
+            words(ui, right.left_top() + vec2(8.0, 8.0), Align2::LEFT_TOP, "student");
         }
         [teacher, student, ..] => {
             let x = rect.left() + state.split * rect.width();
