@@ -19,6 +19,7 @@ use retort_fields::registry::AnyField;
 
 use super::assets::{Asset, AssetId};
 use super::document::ItemId;
+use super::measure::Measured;
 use super::recovery::{Kept, Left};
 use crate::commands::demo::TEACHER;
 use crate::output;
@@ -93,6 +94,8 @@ pub enum Message {
     },
     /// A picture was written.
     Exported(PathBuf),
+    /// An object was measured against photos.
+    Measured(Box<Measured>),
     /// Floaters of an object were looked for.
     Floaters(ItemId, Box<Option<Cleared>>),
     /// A copy of what is not saved was written, or could not be.

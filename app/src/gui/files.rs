@@ -96,7 +96,7 @@ impl State {
     /// Asks for the name of a file, with a proposal.
     pub fn ask_name(&mut self, purpose: Purpose) {
         let proposed = match &purpose {
-            Purpose::Open => PathBuf::new(),
+            Purpose::Open | Purpose::Measure(_) => PathBuf::new(),
             Purpose::SaveField(id) => {
                 let asset = self.document().get(*id).and_then(|item| self.assets.get(item.asset));
                 let name = asset.map_or_else(|| "field".into(), |asset| asset.name.clone());
@@ -148,6 +148,7 @@ impl State {
                 self.open(&path);
                 Ok(())
             }
+            Purpose::Measure(id) => self.measure(id, &path),
             Purpose::SaveField(id) => self.save_field(id, &path),
             Purpose::SaveScene(after) => self.save_scene(&path, after),
             Purpose::ExportPicture(size) => self.export_picture(&path, size),

@@ -10,6 +10,7 @@ mod document;
 mod files;
 mod jobs;
 mod learn;
+mod measure;
 mod panels;
 mod pictures;
 mod recent;

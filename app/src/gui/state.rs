@@ -16,6 +16,7 @@ use super::assets::{Asset, Assets};
 use super::background::{Background, Message};
 use super::document::{Document, History, Item, ItemId};
 use super::jobs::{Jobs, Lesson, Unfinished};
+use super::measure::Measured;
 use super::panels::overlay::Overlays;
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
@@ -107,6 +108,8 @@ pub enum Purpose {
     SaveField(ItemId),
     /// The scene; then something else.
     SaveScene(Option<After>),
+    /// Photos to measure an object against.
+    Measure(ItemId),
     /// A picture of the view, of this size.
     ExportPicture([u32; 2]),
 }
@@ -118,6 +121,8 @@ pub enum Dialog {
     Unsaved(After),
     /// For the name of a file, as far as it is typed.
     Name(Purpose, String),
+    /// How near an object came to photos.
+    Measured(Box<Measured>),
     /// The sheet of keys and buttons.
     Keys,
     /// What is to become of what was not saved before the program ended.
@@ -293,6 +298,7 @@ impl State {
             Message::Field(loaded) => self.opened_field(*loaded),
             Message::Scene(loaded) => self.opened_scene(*loaded),
             Message::Saved { fields, scene } => self.saved(&fields, scene),
+            Message::Measured(measured) => self.measured_photos(*measured),
             Message::Floaters(id, found) => self.cleared(id, *found),
             Message::Kept(kept) => self.heard_kept(kept),
             Message::Recovered(found) => {

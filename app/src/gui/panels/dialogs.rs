@@ -5,8 +5,10 @@ use std::path::Path;
 use eframe::egui::{Button, Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
 use retort_fields::compose::project::is_project;
 
+use super::copy_line;
 use crate::gui::background::Ask;
 use crate::gui::document::ItemId;
+use crate::gui::measure::Measured;
 use crate::gui::shortcuts::ALL;
 use crate::gui::state::{After, Asker, Dialog, Purpose, State, Trouble};
 
@@ -36,6 +38,7 @@ pub fn show(ctx: &Context, state: &mut State, aspect: f32) {
         Some(Dialog::Name(purpose, text)) => name(ctx, state, purpose, text, aspect),
         Some(Dialog::Keys) => keys(ctx, state),
         Some(Dialog::Recover) => recover(ctx, state),
+        Some(Dialog::Measured(found)) => measured(ctx, state, &found),
         None => {}
     }
 }
@@ -98,6 +101,7 @@ fn unsaved(ctx: &Context, state: &mut State, after: &After) {
 fn wording(purpose: &Purpose) -> (&'static str, &'static str, Ask) {
     match purpose {
         Purpose::Open => ("Open a field or a scene", "Open", Ask::Open),
+        Purpose::Measure(_) => ("Measure against photos", "Measure", Ask::Folder),
         Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save(&["safetensors"])),
         Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save(&["toml", "retort"])),
         Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save(&["png"])),
@@ -150,6 +154,9 @@ fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspec
         Purpose::Open => {
             ui.weak("A .safetensors field, a scene.toml or its folder, a .retort project; photos go to the panel of trainings.");
         }
+        Purpose::Measure(_) => {
+            ui.weak("A folder of posed photos of the same scene: PSNR and SSIM on those that were not trained on.");
+        }
         Purpose::SaveScene(_) if is_project(path) => {
             ui.weak("A project: one file with all of its fields in it.");
         }
@@ -189,6 +196,35 @@ fn has_edits(state: &State, id: ItemId) -> bool {
         let volume = state.assets.get(item.asset).is_some_and(|asset| asset.field.as_primitives().is_none());
         volume && !item.is_plain()
     })
+}
+
+/// How near an object came to photos.
+fn measured(ctx: &Context, state: &mut State, measured: &Measured) {
+    let Measured { about, scores, seconds, line } = measured;
+    let modal = Modal::new(Id::unique("measured")).show(ctx, |ui| {
+        ui.set_width(WIDTH);
+        ui.heading(format!("PSNR {:.2} dB, SSIM {:.4}", scores.psnr, scores.ssim));
+        ui.label(format!("{about}, in {seconds:.0} s"));
+        ScrollArea::vertical().max_height(240.0).show(ui, |ui| {
+            Grid::new("views").num_columns(3).striped(true).show(ui, |ui| {
+                for (name, psnr, ssim) in &scores.views {
+                    ui.label(name);
+                    ui.label(format!("{psnr:.2} dB"));
+                    ui.label(format!("{ssim:.4}"));
+                    ui.end_row();
+                }
+            });
+        });
+        ui.add_space(8.0);
+        ui.horizontal(|ui| {
+            copy_line(ui, line);
+            ui.button("Close").clicked()
+        })
+        .inner
+    });
+    if modal.inner || modal.should_close() {
+        state.dialog = None;
+    }
 }
 
 /// What was not saved when the program ended.

@@ -67,6 +67,9 @@ pub fn show(ui: &mut Ui, state: &mut State) {
     });
     ui.add_space(4.0);
     super::tools::clean_up(ui, state);
+    if ui.button("Measure against photos…").on_hover_text("PSNR and SSIM, as `retort eval` tells them").clicked() {
+        state.ask_measure();
+    }
     if let Some(path) = path {
         copy_line(ui, &format!("retort info {}", quoted(&path.display().to_string())));
     } else {
