@@ -35,6 +35,8 @@ pub struct Shown {
     pub number: u64,
     /// The viewport's width over its height.
     pub aspect: f32,
+    /// Its place in the window, points.
+    pub picture: Option<egui::Rect>,
     /// Keys that are held, by their place on the keyboard.
     held: HashSet<Key>,
     /// A tool at work.

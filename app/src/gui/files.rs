@@ -303,7 +303,7 @@ pub(super) fn plain(name: &str) -> String {
 }
 
 /// A name in `folder` for a field called `name` that is not taken.
-fn free_name(folder: &Path, name: &str, taken: impl Fn(&Path) -> bool) -> PathBuf {
+pub(super) fn free_name(folder: &Path, name: &str, taken: impl Fn(&Path) -> bool) -> PathBuf {
     let plain = plain(name);
     let candidate = |i: usize| {
         let number = if i == 0 { String::new() } else { format!("-{}", i + 1) };

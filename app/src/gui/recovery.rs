@@ -219,6 +219,10 @@ impl Recovery {
     /// Nothing is unsaved any more.
     fn clear(&mut self) {
         if !self.busy && (self.own.is_some() || self.since.is_some()) {
+            // What it was recovered from is saved as well, or was given up.
+            if let Some(Left { mut folder, .. }) = self.replaced.take() {
+                folder.stays = false;
+            }
             *self = Self {
                 base: self.base.take(),
                 found: std::mem::take(&mut self.found),
@@ -268,15 +272,15 @@ impl State {
             (None, None) => return Err(Error::new("there is no folder for settings")),
         };
         let mut fields = Vec::new();
-        let scene = self.scene_file(|asset| match &asset.path {
-            Some(path) => path.canonicalize().unwrap_or_else(|_| path.clone()),
-            None => {
-                let path = Recovery::file_of(&folder, asset);
-                if !self.recovery.written.contains(&asset.id) {
-                    fields.push(Written::new(asset, path.clone()));
-                }
-                PathBuf::from(path.file_name().unwrap_or_default())
+        let scene = self.scene_file(|asset| {
+            if let Some(path) = &asset.path {
+                return path.canonicalize().unwrap_or_else(|_| path.clone());
             }
+            let path = Recovery::file_of(&folder, asset);
+            if !self.recovery.written.contains(&asset.id) {
+                fields.push(Written::new(asset, path.clone()));
+            }
+            PathBuf::from(path.file_name().unwrap_or_default())
         });
         let mut unused = Vec::new();
         let gone = |id: &AssetId| self.assets.get(*id).is_none();
@@ -366,7 +370,7 @@ impl State {
         self.reselect();
         (self.is_demo, self.homing) = (false, true);
         self.news = format!("{} is as it was; it is not saved", left.about.name);
-        self.scene_path = left.about.scene.clone();
+        self.scene_path.clone_from(&left.about.scene);
         self.recovery.replaced = Some(left);
         self.recovery.hurry();
     }

@@ -16,7 +16,7 @@ use super::app::App;
 use super::jobs::Phase;
 use super::pictures::{Image, Mode};
 use super::select::Tool;
-use super::state::{Dialog, Purpose, State};
+use super::state::{Compare, Dialog, Purpose, State};
 
 /// Small enough that software draws its viewport at once.
 const SIZE: [f32; 2] = [780.0, 460.0];
@@ -363,4 +363,84 @@ fn handles_move_turn_and_scale_and_a_drag_is_one_step() {
         let z = item.transform().point(point).z;
         assert!(z.abs() < 1e-4, "{z}");
     }
+}
+
+#[test]
+fn grid_axes_and_cameras_lie_over_the_picture() {
+    let mut window = Window::open(&[]);
+    window.until("the demo", |state| state.selection().is_some());
+    window.picture();
+    let screen = |window: &mut Window| {
+        window.harness.step();
+        let image = window.harness.render().expect("a screenshot");
+        Image::bare(image.width() as usize, image.height() as usize, image.into_raw())
+    };
+    let with = screen(&mut window);
+    window.press(Modifiers::NONE, Key::G);
+    assert!(!window.state().overlays.grid && window.state().overlays.axes);
+    let without = screen(&mut window);
+    assert!(difference(&with, &without) > 0.02, "the grid is not seen: {}", difference(&with, &without));
+    window.click("Look from z");
+    assert!(window.state().orbit.elevation > 1.5);
+    window.click("Look from -y");
+    assert!(window.state().orbit.elevation.abs() < 1e-3);
+    window.press(Modifiers::SHIFT, Key::F);
+    window.picture();
+
+    // Of the cameras that are seen, the one that is nearest to the middle is clicked.
+    let before = screen(&mut window);
+    window.state_mut().overlays.cameras = true;
+    assert!(difference(&before, &screen(&mut window)) > 0.02, "the cameras are not seen");
+    let rect = window.harness.state().shown.picture.expect("it is shown");
+    let camera = window.state().orbit.camera(rect.width() as u32, rect.height() as u32);
+    let poses = window.state().selection().expect("the demo").1.field.scene().cameras.clone();
+    let middle = 0.5 * glam::vec2(rect.width(), rect.height());
+    let on_screen = poses.iter().filter_map(|pose| Some((pose, camera.project(pose.position)?.0)));
+    let inside = on_screen.filter(|(_, at)| (*at - middle).abs().cmplt(middle - 25.0).all());
+    let (pose, at) = inside.min_by(|a, b| a.1.distance(middle).total_cmp(&b.1.distance(middle))).expect("one is seen");
+    let (pose, at) = (pose.clone(), rect.min + eframe::egui::vec2(at.x, at.y));
+    window.harness.hover_at(at);
+    window.harness.step();
+    window.harness.step();
+    window.harness.drag_at(at);
+    window.harness.step();
+    window.harness.drop_at(at);
+    window.harness.step();
+    let eyes = poses.iter().map(|other| other.position.distance(window.state().orbit.eye()));
+    assert!(eyes.fold(f32::INFINITY, f32::min) < 1e-3, "through a camera, such as {:?}", pose.position);
+}
+
+#[test]
+fn teacher_and_student_stand_side_by_side() {
+    let mut window = Window::open(&[]);
+    window.until("the demo", |state| state.selection().is_some());
+    window.picture();
+    let recipe = &mut window.state_mut().convert.recipe;
+    (recipe.kind, recipe.steps, recipe.set) = (Kind::Voxels, "1000000".into(), TINY.into());
+    window.click("Convert");
+    window.until("a student", |state| state.jobs.student().is_some());
+    let width = window.harness.state().shown.picture.expect("it is shown").width();
+    window.state_mut().compare = Compare::SideBySide;
+    let beside = |state: &State| {
+        let drawn = state.pictures.newest();
+        drawn
+            .is_some_and(|d| d.images.is_ok() && d.view.scenes.len() == 2 && (d.view.camera.width as f32) < 0.6 * width)
+    };
+    window.until("two halves", beside);
+    let drawn = window.state().pictures.newest().expect("drawn");
+    let camera = &drawn.view.camera;
+    let rect = window.harness.state().shown.picture.expect("it is shown");
+    let aspect = camera.width as f32 / camera.height as f32;
+    assert!((aspect / (0.5 * rect.width() / rect.height()) - 1.0).abs() < 0.05, "{aspect}");
+    assert!(contrast(&drawn.images.as_ref().unwrap()[0]) > 60);
+    // The middle of either half is the middle of its picture.
+    for x in [0.25, 0.75] {
+        let orbit = window.state().orbit;
+        window.state_mut().focus(&drawn, glam::vec2(x, 0.5));
+        assert!(window.state().orbit.target.distance(orbit.target) < 2.0);
+        window.state_mut().orbit = orbit;
+    }
+    let job = window.state().jobs.rows()[0].id;
+    window.state_mut().jobs.cancel(job);
+    window.until("the end", |state| !state.jobs.is_busy());
 }

@@ -9,6 +9,7 @@ use retort_fields::files::{write_atomically, write_with};
 
 use super::{Jobs, Phase, Stage};
 use crate::commands::work::quoted;
+use crate::gui::files::free_name;
 use crate::output;
 
 /// A job that the end of the window has stopped.
@@ -48,7 +49,7 @@ impl Jobs {
         };
         let Some(row) = self.row(id) else { return Ok(None) };
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, &e))?;
-        let out = free(folder, &row.order.name);
+        let out = free_name(folder, &row.order.name, |out| out.exists() || output::checkpoint_path(out).exists());
         let checkpoint = output::checkpoint_path(&out);
         let mut source = File::open(&from).map_err(|e| Error::io(&from, &e))?;
         write_with(&checkpoint, |file| {
@@ -60,15 +61,4 @@ impl Jobs {
         self.set_phase(id, Phase::Cancelled(Some(checkpoint.clone())));
         Ok(Some(Unfinished { checkpoint, steps, line }))
     }
-}
-
-/// A field's file in `folder` for something called `name`, where neither it nor its checkpoint is there.
-fn free(folder: &Path, name: &str) -> PathBuf {
-    let plain = crate::gui::files::plain(name);
-    let candidate = |i: usize| {
-        let number = if i == 0 { String::new() } else { format!("-{}", i + 1) };
-        folder.join(format!("{plain}{number}.safetensors"))
-    };
-    let taken = |out: &Path| out.exists() || output::checkpoint_path(out).exists();
-    (0..).map(candidate).find(|out| !taken(out)).unwrap_or_default()
 }

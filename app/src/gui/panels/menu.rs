@@ -99,7 +99,8 @@ fn view(ui: &mut Ui, state: &mut State, shown: &Shown) {
             ui.ctx().set_theme(theme);
         }
     });
-    entry(ui, state, shown.aspect, Action::Grid);
+    let grid = format!("Grid ({})", Action::Grid.keys(ui.ctx()));
+    ui.checkbox(&mut state.overlays.grid, grid);
     ui.checkbox(&mut state.overlays.axes, "Axes");
     ui.checkbox(&mut state.overlays.cameras, "Cameras")
         .on_hover_text("From where the selected field's photos were taken");

@@ -15,6 +15,7 @@ use crate::gui::state::State;
 use canvas::Canvas;
 
 /// What of it is shown.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlays {
     /// The ground's grid.

@@ -119,10 +119,42 @@ fn short(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+    use retort_fields::registry::Kind;
+
+    use super::*;
+
+    fn click(harness: &mut Harness<'_, Recipe>, label: &str) {
+        harness.get_by_label(label).click();
+        // A section takes a moment to open.
+        (0..6).for_each(|_| harness.step());
+    }
+
+    #[test]
+    fn a_changed_value_is_shown_and_reset() {
+        let set = "convert.rays=512\nconvert.optimise.adam.skip_zero_grad=false\nfield.levels=lots".to_string();
+        let recipe = Recipe { set, ..Recipe::new(Kind::Hash) };
+        let size = eframe::egui::vec2(360.0, 1600.0);
+        let draw = |ui: &mut Ui, recipe: &mut Recipe| show(ui, "convert", recipe);
+        let mut harness = Harness::builder().with_size(size).build_ui_state(draw, recipe);
+        click(&mut harness, "All values (3 changed)");
+        assert!(harness.query_by_label_contains("expected").is_some(), "what is wrong is told at once");
+        for section in ["convert", "optimise", "adam"] {
+            click(&mut harness, section);
+        }
+        // A check box puts the preset's own value back, which needs no line.
+        click(&mut harness, "skip_zero_grad");
+        assert_eq!(harness.state().set, "convert.rays=512\nfield.levels=lots");
+        click(&mut harness, "Reset");
+        assert_eq!(harness.state().set, "field.levels=lots");
+        click(&mut harness, "beta1");
+    }
+
     #[test]
     fn numbers_are_short() {
-        let all = [0.0, 1e-15, 0.01, 0.1, 131_072.0, 3e7, -5e-4].map(super::short);
+        let all = [0.0, 1e-15, 0.01, 0.1, 131_072.0, 3e7, -5e-4].map(short);
         assert_eq!(all, ["0", "1e-15", "0.01", "0.1", "131072", "3e7", "-5e-4"]);
-        assert!(all.iter().all(|text| format!("v = {text}").parse::<toml::Table>().is_ok()));
+        assert!(all.iter().all(|text| format!("v = {text}").parse::<Table>().is_ok()));
     }
 }

@@ -30,6 +30,7 @@ pub fn show(ui: &mut Ui, state: &mut State, shown: &mut Shown) {
     let rect = ui.available_rect_before_wrap();
     let response = ui.allocate_rect(rect, Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(egui::accesskit::Role::Image, true, "picture"));
+    shown.picture = Some(rect);
     shown.aspect = rect.width() / rect.height().max(1.0);
     ui.painter().rect_filled(rect, 0.0, colour(state.backdrop.colour()));
 

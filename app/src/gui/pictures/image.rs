@@ -78,6 +78,12 @@ pub struct Image {
 }
 
 impl Image {
+    /// A picture without distances.
+    #[cfg(test)]
+    pub fn bare(width: usize, height: usize, rgba: Vec<u8>) -> Self {
+        Self { width, height, rgba, depth: Arc::new(Vec::new()), along_axis: false }
+    }
+
     /// What a screen shows of `seen`.
     fn of(seen: &Seen, view: &View) -> Self {
         let &Seen { width, height, ref what, ref depth, along_axis } = seen;

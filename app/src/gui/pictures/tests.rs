@@ -130,7 +130,7 @@ fn the_latest_wish_wins_and_errors_are_told() {
         let drawn = wait(&pictures, |d| d.whole && d.view.mode == mode);
         let image = &drawn.images.as_ref().expect("drawn")[0];
         let colours: std::collections::HashSet<_> = image.rgba.chunks_exact(4).collect();
-        assert!(colours.len() > 20 && drawn.point(0, Vec2::splat(0.5)).is_some(), "{mode:?}: {}", colours.len());
+        assert!(colours.len() > 5 && drawn.point(0, Vec2::splat(0.5)).is_some(), "{mode:?}: {}", colours.len());
     }
 }
 

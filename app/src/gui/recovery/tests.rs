@@ -1,6 +1,6 @@
 use retort_fields::compose::Edit;
-use retort_fields::compose::region::Sphere;
 use retort_fields::compose::file::Entry;
+use retort_fields::compose::region::Sphere;
 
 use super::super::state::{After, Purpose};
 use super::*;
@@ -54,7 +54,8 @@ fn what_was_not_saved_is_there_after_a_crash() {
     state.open_demo();
     until(&mut state, "a second field", |state| state.document().len() == 2);
     state.toggle_selected();
-    state.selected = state.document().items().next().map(|item| item.id);
+    let first = state.document().items().next().map(|item| item.id);
+    state.selected = first;
     let ball = || Edit::EraseSphere(Sphere { centre: [0.1, 0.2, 0.3], radius: 0.25 });
     state.add_edit(ball());
     state.recovery.hurry();

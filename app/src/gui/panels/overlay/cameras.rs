@@ -61,7 +61,9 @@ pub fn show(ui: &Ui, canvas: &Canvas, scene: &Scene, transform: &Similarity) -> 
             (camera, lines)
         })
         .collect();
-    let pointer = ui.ctx().pointer_hover_pos().filter(|at| canvas.rect.contains(*at));
+    // A finger that is lifted is nowhere any more, but it is then that it clicks.
+    let lifted = || ui.input(|input| input.pointer.interact_pos().filter(|_| input.pointer.any_released()));
+    let pointer = ui.ctx().pointer_hover_pos().or_else(lifted).filter(|at| canvas.rect.contains(*at));
     let meant = pointer.and_then(|at| nearest(canvas, &all, at));
     for (i, (_, lines)) in all.iter().enumerate() {
         let colour = if meant == Some(i) { Color32::WHITE } else { COLOUR };

@@ -1,6 +1,6 @@
 //! The small cross of axes in the corner: it shows how the camera is turned, and a click on an end looks along that axis.
 
-use eframe::egui::{Align2, Color32, FontId, Pos2, Rect, Sense, Stroke, Ui, Vec2, WidgetInfo, WidgetType, pos2, vec2};
+use eframe::egui::{Align2, Color32, FontId, Pos2, Rect, Role, Sense, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2};
 use glam::Vec3;
 use retort_shaders::Camera;
 
@@ -41,7 +41,7 @@ fn ends(middle: Pos2, camera: &Camera) -> Vec<End> {
 /// Shows it in the corner of `rect`; gives the direction from the target to the eye that was asked for.
 pub fn show(ui: &Ui, rect: Rect, camera: &Camera) -> Option<Vec3> {
     let middle = pos2(rect.right() - MARGIN.x, rect.bottom() - MARGIN.y);
-    if rect.width() < 4.0 * MARGIN.x || rect.height() < 3.0 * MARGIN.y {
+    if rect.width() < 3.0 * MARGIN.x || rect.height() < 3.0 * MARGIN.y {
         return None;
     }
     let painter = ui.painter_at(rect);
@@ -51,7 +51,7 @@ pub fn show(ui: &Ui, rect: Rect, camera: &Camera) -> Option<Vec3> {
         let name = format!("Look from {sign}{}", ["x", "y", "z"][axis]);
         let place = Rect::from_center_size(at, Vec2::splat(2.0 * END));
         let response = ui.interact(place, ui.scope_id().with(&name), Sense::click()).on_hover_text(&name);
-        response.widget_info(|| WidgetInfo::labeled(WidgetType::Button, true, &name));
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
         if response.clicked() {
             asked = Some(way);
         }

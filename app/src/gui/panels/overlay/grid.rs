@@ -75,7 +75,7 @@ mod tests {
         // At every distance there are a few, not hundreds, and never none.
         for i in 0..200 {
             let distance = 1e-3 * 1.1_f32.powi(i);
-            assert!((3.0..=10.0).contains(&(distance / spacing(distance))), "{distance}: {}", spacing(distance));
+            assert!((4.0..=10.6).contains(&(distance / spacing(distance))), "{distance}: {}", spacing(distance));
         }
     }
 }
