@@ -80,6 +80,7 @@ impl App {
         Panel::left("scene").default_size(270.0).size_range(200.0..=480.0).show(ui, |ui| {
             panels::outliner::show(ui, state);
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                panels::tools::options(ui, state);
                 panels::tools::selection(ui, state);
                 panels::properties::show(ui, state);
             });

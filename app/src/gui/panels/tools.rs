@@ -19,11 +19,21 @@ fn tools(ui: &mut Ui, state: &mut State) {
             state.take(tool);
         }
     }
+}
+
+/// Shows what can be set about the tool, and what it measured.
+pub fn options(ui: &mut Ui, state: &mut State) {
     if state.tool == Tool::Brush {
-        number(ui, "Brush size, points", &mut state.brush, 0.5, BRUSHES[0]..=BRUSHES[1]);
+        heading(ui, "Brush");
+        ui.horizontal(|ui| {
+            let label = ui.label("Radius");
+            number(ui, "Brush radius, points", &mut state.brush, 0.5, BRUSHES[0]..=BRUSHES[1]).labelled_by(label.id);
+        });
     }
     if let Some(length) = state.measured() {
-        measured(ui, state, length);
+        heading(ui, "Measured");
+        ui.horizontal(|ui| measured(ui, state, length));
+        ui.weak("Type another length to scale the object to it.");
     }
 }
 
