@@ -7,8 +7,8 @@ use toml::{Table, Value};
 use crate::gui::recipe::Recipe;
 use crate::gui::values::{count_below, parsed, said, say, text_of, tree, words};
 
-/// The width of a value, points.
-const WIDTH: f32 = 110.0;
+/// Room for the way back beside a list, points.
+const ROOM: f32 = 56.0;
 
 /// Shows them; `verb` is the panel's, `convert` or `train`.
 pub fn show(ui: &mut Ui, verb: &str, recipe: &mut Recipe) {
@@ -103,7 +103,8 @@ fn widget(
         _ => {
             let before = own.map_or_else(|| text_of(preset), str::to_string);
             let mut text = before.clone();
-            let response = ui.add(TextEdit::singleline(&mut text).desired_width(WIDTH).code_editor());
+            let width = (ui.available_width() - ROOM).max(ROOM);
+            let response = ui.add(TextEdit::singleline(&mut text).code_editor().desired_width(width));
             let kept = !text.trim().is_empty() && text != before;
             (kept.then(|| text.replace('\n', " ")), response)
         }
