@@ -13,10 +13,13 @@ use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
+use retort_render::path::CameraPath;
 
 use super::assets::AssetId;
+use super::timeline;
 use crate::commands::demo::TEACHER;
 use crate::output;
+use crate::views::nerfstudio::PathFile;
 
 /// Messages that may wait to be read.
 const WAITING: usize = 64;
@@ -41,6 +44,8 @@ pub struct LoadedScene {
     pub fields: Vec<Loaded>,
     /// Its objects.
     pub objects: Vec<(usize, Entry)>,
+    /// The way of its camera.
+    pub camera_path: CameraPath,
 }
 
 /// What a field is to be written from.
@@ -60,7 +65,9 @@ pub struct Written {
 pub enum Ask {
     /// A file to open.
     Open,
-    /// A folder of posed photos.
+    /// A file of cameras to open.
+    Cameras,
+    /// A folder.
     Folder,
     /// A place to write, of files that end like this.
     Save(&'static str),
@@ -81,6 +88,10 @@ pub enum Message {
     },
     /// A picture was written.
     Exported(PathBuf),
+    /// The way of a camera was read: for pictures of this size.
+    Path(Box<PathFile>),
+    /// Somebody called this off.
+    CalledOff(String),
     /// A name was chosen, or none.
     Chosen(Option<PathBuf>),
     /// It did not work: what was tried, and the error.
@@ -171,7 +182,8 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
         edits: entry.edits.clone(),
     });
     Subject::of(shown.collect()).map_err(|e| e.file(&scene))?;
-    Ok(Message::Scene(Box::new(LoadedScene { path: scene, fields, objects })))
+    let camera_path = timeline::path_of(&SceneFile::read(&scene)?).map_err(|e| e.file(&scene))?;
+    Ok(Message::Scene(Box::new(LoadedScene { path: scene, fields, objects, camera_path })))
 }
 
 fn load(path: &Path, device: &str) -> Result<Loaded> {
@@ -203,6 +215,7 @@ pub fn choose(ask: Ask) -> Message {
     let dialog = rfd::FileDialog::new();
     Message::Chosen(match ask {
         Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml"]).pick_file(),
+        Ask::Cameras => dialog.add_filter("camera paths", &["json"]).pick_file(),
         Ask::Folder => dialog.pick_folder(),
         Ask::Save(ending) => dialog.add_filter(ending, &[ending]).save_file(),
     })

@@ -18,6 +18,7 @@ mod shortcuts;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -37,6 +37,14 @@ pub enum Action {
     Reset,
     /// Goes around or flies.
     Steering,
+    /// The panel of the camera's way.
+    Timeline,
+    /// Adds a key to the camera's way.
+    AddKey,
+    /// Takes the chosen key away.
+    RemoveKey,
+    /// Moves the camera along its way, or stops it.
+    Play,
     /// The sheet of keys.
     Keys,
 }
@@ -64,6 +72,10 @@ pub const ALL: &[(Action, &str, &[KeyboardShortcut])] = &[
     (Action::Reset, "Look at everything", &[KeyboardShortcut::new(SHIFT, Key::F)]),
     (Action::Frame, "Look at the selection", &[KeyboardShortcut::new(NONE, Key::F)]),
     (Action::Steering, "Orbit or fly", &[KeyboardShortcut::new(NONE, Key::V)]),
+    (Action::Timeline, "Timeline", &[KeyboardShortcut::new(NONE, Key::T)]),
+    (Action::AddKey, "Add a camera key", &[KeyboardShortcut::new(NONE, Key::Enter)]),
+    (Action::RemoveKey, "Remove the camera key", &[KeyboardShortcut::new(NONE, Key::Backspace)]),
+    (Action::Play, "Play or pause the camera's way", &[KeyboardShortcut::new(NONE, Key::Space)]),
     (
         Action::Keys,
         "Keys and buttons",
@@ -96,6 +108,8 @@ impl Action {
             Self::Delete => free,
             Self::Duplicate | Self::Toggle | Self::Frame | Self::SaveField => state.selection().is_some(),
             Self::Save | Self::SaveAs | Self::Export => !state.document().is_empty(),
+            Self::RemoveKey => state.chosen_key().is_some(),
+            Self::Play => !state.document().path().is_empty(),
             _ => true,
         }
     }
@@ -125,6 +139,10 @@ impl Action {
             Self::Frame => state.frame_selected(),
             Self::Reset => state.reset_view(),
             Self::Steering => state.toggle_steering(),
+            Self::Timeline => state.timeline.shown = !state.timeline.shown,
+            Self::AddKey => state.add_key(),
+            Self::RemoveKey => state.remove_key(),
+            Self::Play => state.play_or_pause(),
             Self::Keys => state.dialog = Some(Dialog::Keys),
         }
     }
@@ -136,5 +154,8 @@ pub fn pressed(ctx: &Context) -> Vec<Action> {
         return Vec::new();
     }
     let hit = |keys: &&[KeyboardShortcut]| keys.iter().any(|key| ctx.input_mut(|input| input.consume_shortcut(key)));
-    ALL.iter().filter(|(.., keys)| hit(keys)).map(|(action, ..)| *action).collect()
+    // A button that the keyboard has chosen is pressed by these.
+    let free = ctx.memory(|memory| memory.focused().is_none());
+    let taken = |action: Action| !free && matches!(action, Action::AddKey | Action::RemoveKey | Action::Play);
+    ALL.iter().filter(|(action, _, keys)| !taken(*action) && hit(keys)).map(|(action, ..)| *action).collect()
 }

@@ -19,6 +19,7 @@ use super::jobs::{Jobs, Lesson};
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
 use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
+use super::timeline::{PathUse, Timeline};
 use crate::views;
 
 /// The most pixels of a picture in the viewport.
@@ -104,6 +105,8 @@ pub enum Purpose {
     SaveScene(Option<After>),
     /// A picture of the view, of this size.
     ExportPicture([u32; 2]),
+    /// The way of the camera: its file, its pictures or its film.
+    Path(PathUse),
 }
 
 /// A question that the person has to answer.
@@ -163,6 +166,8 @@ pub struct State {
     pub scene_path: Option<PathBuf>,
     /// Files that were opened last.
     pub recent: Recent,
+    /// The panel of the camera's way.
+    pub timeline: Timeline,
     /// What went wrong and has not been read yet.
     pub troubles: VecDeque<Trouble>,
     /// The question that is open.
@@ -212,6 +217,7 @@ impl State {
             device,
             scene_path: None,
             recent: Recent::load(settings),
+            timeline: Timeline::default(),
             troubles: VecDeque::new(),
             dialog: None,
             news: String::new(),
@@ -263,6 +269,8 @@ impl State {
             Message::Scene(loaded) => self.opened_scene(*loaded),
             Message::Saved { fields, scene } => self.saved(&fields, scene),
             Message::Exported(path) => self.news = format!("{} written", path.display()),
+            Message::Path(file) => self.opened_path(*file),
+            Message::CalledOff(what) => self.news = format!("{what} called off"),
             Message::Chosen(path) => self.chosen(path),
             Message::Failed(tried, error) => self.trouble(&tried, error),
         }

@@ -6,9 +6,11 @@ pub mod jobs;
 pub mod menu;
 pub mod outliner;
 mod overlay;
+mod path_lines;
 pub mod properties;
 mod recipe;
 pub mod status;
+pub mod timeline;
 pub mod train;
 pub mod viewport;
 

@@ -10,7 +10,7 @@ use eframe::egui::{
 use glam::Vec2;
 use retort_render::orbit::Mode as Steering;
 
-use super::overlay;
+use super::{overlay, path_lines};
 use crate::gui::app::Shown;
 use crate::gui::pictures::{Drawn, Mode};
 use crate::gui::shortcuts::Action;
@@ -115,6 +115,9 @@ fn paint(ui: &mut Ui, rect: Rect, state: &mut State, shown: &Shown, drawn: &Draw
             if let Some((item, _)) = state.selection().filter(|(item, _)| item.visible && outlined) {
                 overlay::draw(&painter, rect, &camera, item);
             }
+            if state.timeline.shown && !state.timeline.playing {
+                path_lines::draw(&painter, rect, &camera, state.document().path(), state.chosen_key());
+            }
         }
         [.., difference] if state.compare == Compare::Difference => {
             painter.image(difference.id(), rect, whole, Color32::WHITE);
@@ -162,6 +165,9 @@ fn words(ui: &Ui, at: Pos2, align: Align2, text: &str) {
 fn steer(ui: &Ui, response: &Response, state: &mut State, drawn: Option<&Drawn>) {
     let (modifiers, delta) = (ui.input(|input| input.modifiers), response.drag_delta());
     let (by, height) = (Vec2::new(delta.x, delta.y), response.rect.height());
+    if response.dragged() {
+        state.timeline.playing = false;
+    }
     let orbit = &mut state.orbit;
     let turned = modifiers.shift || modifiers.ctrl;
     if response.dragged_by(PointerButton::Primary) {
