@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use retort_fields::data::Split;
 use retort_fields::registry::Kind;
+use retort_render::path::RATES;
 
 /// The largest side of a picture in pixels.
 const MAX_SIDE: u32 = 8192;
@@ -117,13 +118,13 @@ pub struct Convert {
     pub data: Option<PathBuf>,
 }
 
-/// `retort render IN [--camera FILE | --orbit N] [--size WxH] -o OUT.png|DIR`
+/// `retort render IN [--camera FILE | --orbit N] [--size WxH] [--fps N] -o OUT.png|DIR|OUT.mp4`
 #[derive(Debug, Args)]
 pub struct Render {
     /// The field to render, or a scene file
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// A JSON file of one camera, or of a list
+    /// A JSON file of one camera, of a list, or of a camera path as the window and nerfstudio save it
     #[arg(long, value_name = "FILE", conflicts_with = "orbit")]
     pub camera: Option<PathBuf>,
     /// This many views around the scene
@@ -132,8 +133,11 @@ pub struct Render {
     /// The pictures' size in pixels [default: the camera's own, 512x512 for an orbit]
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub size: Option<[u32; 2]>,
-    /// A PNG, or a folder for several views [default: named after IN, here]
-    #[arg(short, long, value_name = "OUT.png|DIR")]
+    /// A film's pictures a second [default: the camera path's own, 24 for an orbit]
+    #[arg(long, value_name = "N", value_parser = fps)]
+    pub fps: Option<f32>,
+    /// A PNG, or for several views a folder or a film (H.264) [default: named after IN, here]
+    #[arg(short, long, value_name = "OUT.png|DIR|OUT.mp4")]
     pub out: Option<PathBuf>,
 }
 
@@ -262,6 +266,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if (1e-3..=3.2e7).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err(USE.into()) }
 }
 
+fn fps(text: &str) -> Result<f32, String> {
+    let [least, most] = RATES;
+    let rate = text.parse().ok().filter(|fps| (least..=most).contains(fps));
+    rate.ok_or_else(|| format!("use {least} to {most} pictures a second"))
+}
+
 fn size(text: &str) -> Result<[u32; 2], String> {
     let parse = |side: &str| side.parse().ok().filter(|n| (1..=MAX_SIDE).contains(n));
     let sides = text.split_once(['x', 'X']).and_then(|(w, h)| Some([parse(w)?, parse(h)?]));
@@ -293,6 +303,8 @@ mod tests {
             "retort convert in.safetensors --to mlp --data d --resume --overwrite",
             "retort render in.safetensors --orbit 8 --size 640x480 -o views",
             "retort render in.safetensors --camera cams.json -o out.png",
+            "retort render in.safetensors --camera path.json --fps 29.97 -o out.mp4",
+            "retort render in.safetensors --orbit 48 -o out.mp4 --overwrite",
             "retort eval in.safetensors --data d --split val",
             "retort --json -q info f.safetensors",
             "retort presets -v",
@@ -326,6 +338,8 @@ mod tests {
             "retort train d --to hash --set rays",
             "retort render f --camera c --orbit 3",
             "retort render f --size 10",
+            "retort render f --fps 0",
+            "retort render f --fps many",
             "retort render f --size 0x10",
             "retort render f --size 99999x10",
             "retort eval f",

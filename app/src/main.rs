@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod film;
 mod gui;
 mod heatmap;
 mod interrupt;

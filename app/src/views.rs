@@ -1,8 +1,10 @@
-//! From where a field is looked at: cameras from a file, or on a circle around the scene.
+//! From where a field is looked at: cameras or a camera path from a file, or a circle around the scene.
+
+pub mod nerfstudio;
 
 use std::path::Path;
 
-use glam::Mat3A;
+use glam::{Affine3A, Mat3A};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::Scene;
 use retort_shaders::Camera;
@@ -25,19 +27,54 @@ pub fn orbit(scene: &Scene, n: usize, size: [u32; 2]) -> Vec<Camera> {
     Camera::orbit(centre, radius, elevation, n, fov_y, size)
 }
 
-/// The cameras of a JSON file in scene units: one object or a list, as `retort_shaders::Camera` is written.
+/// What a file says of the views.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// One for each picture, at least one.
+    pub cameras: Vec<Camera>,
+    /// Pictures a second, of a camera path.
+    pub fps: Option<f32>,
+}
+
+impl Given {
+    /// The same views in pictures of `size` pixels: those of a path keep their height and square pixels, cameras are
+    /// stretched with their pictures.
+    pub fn resized(&self, size: [u32; 2]) -> Vec<Camera> {
+        let of = |camera: &Camera| match self.fps {
+            Some(_) => nerfstudio::fitted(camera, size),
+            None => camera.resized(size[0], size[1]),
+        };
+        self.cameras.iter().map(of).collect()
+    }
+}
+
+/// The cameras of a JSON file in scene units: one object or a list, as `retort_shaders::Camera` is written, or a camera
+/// path as [`nerfstudio`] has it. Which one it is, its content says.
 ///
 /// # Errors
-/// When the file is missing, too long, not of this form, or holds a camera that cannot be.
-pub fn read(path: &Path) -> Result<Vec<Camera>> {
+/// When the file is missing, too long, of none of these forms, or holds a camera that cannot be.
+pub fn read(path: &Path) -> Result<Given> {
+    let text = text_of(path)?;
+    if nerfstudio::is_path(&text) {
+        let file = nerfstudio::parse(&text).map_err(|e| e.file(path).remedy(nerfstudio::FORM))?;
+        return Ok(Given { cameras: file.cameras, fps: Some(file.path.fps) });
+    }
+    cameras(path, &text).map(|cameras| Given { cameras, fps: None })
+}
+
+/// A file's text, if it is not too long for one of cameras.
+fn text_of(path: &Path) -> Result<String> {
     let bytes = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?.len();
     if bytes > MAX_BYTES {
         return Err(Error::new(format!("{bytes} bytes are too long for a file of cameras")).file(path).remedy(FORM));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?;
+    std::fs::read_to_string(path).map_err(|e| Error::io(path, &e).remedy(FORM))
+}
+
+fn cameras(path: &Path, text: &str) -> Result<Vec<Camera>> {
     let many = text.trim_start().starts_with('[');
     let cameras: serde_json::Result<Vec<Camera>> =
-        if many { serde_json::from_str(&text) } else { serde_json::from_str(&text).map(|camera| vec![camera]) };
+        if many { serde_json::from_str(text) } else { serde_json::from_str(text).map(|camera| vec![camera]) };
     let cameras = cameras.map_err(|e| Error::new(format!("not a camera: {e}")).file(path).remedy(FORM))?;
     if cameras.is_empty() {
         return Err(Error::new("there is no camera in it").file(path).remedy(FORM));
@@ -49,7 +86,7 @@ pub fn read(path: &Path) -> Result<Vec<Camera>> {
 }
 
 const FORM: &str = "write {\"world_from_camera\": [12 numbers: x, y and z axis, position], \"width\": 400, \
-    \"height\": 400, \"focal\": [500, 500], \"centre\": [200, 200]}, or a list of such";
+    \"height\": 400, \"focal\": [500, 500], \"centre\": [200, 200]}, a list of such, or a camera path of nerfstudio's";
 
 /// Whether there can be such a camera.
 fn check(camera: &Camera) -> Result<(), &'static str> {
@@ -60,9 +97,7 @@ fn check(camera: &Camera) -> Result<(), &'static str> {
     if !(camera.focal.cmpgt(glam::Vec2::ZERO).all() && camera.focal.is_finite() && camera.centre.is_finite()) {
         return Err("its focal length or centre is no number of pixels");
     }
-    let turn = camera.world_from_camera.matrix3;
-    let straight = (turn.transpose() * turn).abs_diff_eq(Mat3A::IDENTITY, 1e-3) && turn.determinant() > 0.0;
-    if !straight || !camera.world_from_camera.is_finite() {
+    if !straight(&camera.world_from_camera) {
         return Err("the axes of world_from_camera are no rotation");
     }
     let d = &camera.distortion;
@@ -70,6 +105,13 @@ fn check(camera: &Camera) -> Result<(), &'static str> {
         return Err("its distortion is no number");
     }
     Ok(())
+}
+
+/// Whether a pose is a rotation and a place.
+fn straight(pose: &Affine3A) -> bool {
+    let turn = pose.matrix3;
+    let rotation = (turn.transpose() * turn).abs_diff_eq(Mat3A::IDENTITY, 1e-3) && turn.determinant() > 0.0;
+    rotation && pose.is_finite()
 }
 
 #[cfg(test)]
@@ -95,9 +137,9 @@ mod tests {
         let path = folder.path().join("c.json");
         let views = orbit(&Scene::default(), 3, [40, 30]);
         std::fs::write(&path, serde_json::to_string(&views).unwrap()).unwrap();
-        assert_eq!(read(&path).unwrap(), views);
+        assert_eq!(read(&path).unwrap(), Given { cameras: views.clone(), fps: None });
         std::fs::write(&path, serde_json::to_string(&views[0]).unwrap()).unwrap();
-        assert_eq!(read(&path).unwrap(), views[..1]);
+        assert_eq!(read(&path).unwrap().cameras, views[..1]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The viewport: volumes marched and Gaussians drawn by wgpu from plain snapshots, without tensors and without files.
+//! The viewport: volumes marched and Gaussians drawn by wgpu from plain snapshots, without tensors and without files;
+//! and the camera: by hand, and on its way through time.
 
 pub mod error;
 pub mod gizmo;
 pub mod gpu;
 pub mod orbit;
+pub mod path;
 pub mod splats;
 pub mod target;
 pub mod viewport;

@@ -10,11 +10,11 @@ use retort_shaders::{Aabb, Camera};
 /// Radians that a drag over the height of the view turns.
 const TURN: f32 = 3.5;
 /// The highest and lowest elevation: at a pole, left and right would change places.
-const STEEPEST: f32 = 1.55;
+pub(crate) const STEEPEST: f32 = 1.55;
 /// The part of the distance that is left after a scroll of one notch (50 points).
 const NOTCH: f32 = 0.9;
 /// The nearest and farthest distance to the target, scene units.
-const DISTANCES: [f32; 2] = [1e-3, 1e4];
+pub(crate) const DISTANCES: [f32; 2] = [1e-3, 1e4];
 /// Distances to the target that a second of flying covers.
 const PACE: f32 = 0.8;
 

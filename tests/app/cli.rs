@@ -310,10 +310,83 @@ fn a_field_goes_the_whole_way_round() {
     desk.refuses(&format!("render {field} --size 20x10"), &["bench-hash.png", "--overwrite"]);
     desk.run(&format!("render {field} --orbit 3 --size 8x8 -o views --json")).done();
     assert_eq!(std::fs::read_dir(desk.path("views")).expect("a folder").count(), 3);
-    desk.refuses(&format!("render {field} -o film.mp4"), &["film.mp4", "folder"]);
+    desk.refuses(&format!("render {field} -o film.mp4"), &["film.mp4", "--orbit"]);
+    let done = desk.run(&format!("render {field} --orbit 3 --size 33x20 --fps 6 -o film.mp4 --json")).done();
+    let film = std::fs::read(desk.path("film.mp4")).expect("a film");
+    assert_eq!((&done["out"], &done["bytes"], &film[4..8]), (&"film.mp4".into(), &film.len().into(), &b"ftyp"[..]));
+    desk.refuses(&format!("render {field} --orbit 3 --size 33x20 -o film.mp4"), &["film.mp4", "--overwrite"]);
+    desk.refuses(&format!("render {field} --orbit 3 --size 8x8 -o small.mp4"), &["small.mp4", "--size"]);
+    desk.refuses(&format!("render {field} --orbit 2 --fps 9 -o more"), &["more", "--fps"]);
     desk.write("cameras.json", r#"[{"width": 4}]"#);
     desk.refuses(&format!("render {field} --camera cameras.json -o a.png"), &["cameras.json", "world_from_camera"]);
     desk.refuses(&format!("convert {field} --to hash -o {field} --overwrite"), &[&field, "another name"]);
+}
+
+/// A camera path as nerfstudio's newer viewer writes it: two keys, four pictures, one of 16 x 16.
+const PATH: &str = r#"{"default_fov": 50.0, "default_transition_sec": 2.0, "camera_type": "perspective",
+    "keyframes": [
+        {"matrix": [1,0,0,0, 0,0,-1,-3, 0,1,0,0, 0,0,0,1], "fov": 50.0, "aspect": 1.0},
+        {"matrix": [0,0,1,3, 1,0,0,0, 0,1,0,0, 0,0,0,1], "fov": 50.0, "aspect": 1.0}],
+    "render_height": 16, "render_width": 16, "fps": 2, "seconds": 2.0, "is_cycle": false, "smoothness_value": 0.0,
+    "camera_path": [
+        {"camera_to_world": [1,0,0,0, 0,0,-1,-3, 0,1,0,0, 0,0,0,1], "fov": 50.0, "aspect": 1.0},
+        {"camera_to_world": [1,0,0,0.5, 0,0,-1,-3, 0,1,0,0, 0,0,0,1], "fov": 50.0, "aspect": 1.0},
+        {"camera_to_world": [1,0,0,1, 0,0,-1,-3, 0,1,0,0, 0,0,0,1], "fov": 50.0, "aspect": 1.0},
+        {"camera_to_world": [0,0,1,3, 1,0,0,0, 0,1,0,0, 0,0,0,1], "fov": 50.0, "aspect": 1.0}]}"#;
+
+#[test]
+fn a_camera_path_becomes_pictures_and_a_film() {
+    let desk = Desk::with_data();
+    let field = teacher(&desk);
+    desk.write("path.json", PATH);
+    let run = desk.run(&format!("render {field} --camera path.json -o frames"));
+    assert!(run.code() == 0 && run.said().contains("4 pictures"), "{run:?}");
+    let frame = |i: usize| std::fs::read(desk.path(&format!("frames/view_00{i}.png"))).expect("a picture");
+    assert_eq!(std::fs::read_dir(desk.path("frames")).expect("a folder").count(), 4);
+    assert_ne!(frame(0), frame(3));
+    let run = desk.run(&format!("render {field} --camera path.json --size 48x20 -o film.mp4"));
+    assert!(run.code() == 0 && run.said().contains("4 pictures, 2.0 s at 2 a second"), "{run:?}");
+    // Keys alone are a path as well, with pictures between them.
+    let mut path: Value = serde_json::from_str(PATH).expect("JSON");
+    path["camera_path"] = Value::Array(Vec::new());
+    path["fps"] = 4.into();
+    desk.write("keys.json", path.to_string());
+    desk.run(&format!("render {field} --camera keys.json -o keys --json")).done();
+    assert_eq!(std::fs::read_dir(desk.path("keys")).expect("a folder").count(), 8);
+
+    for (from, to, word) in [
+        ("perspective", "fisheye", "camera_type"),
+        ("\"render_width\": 16", "\"render_width\": 0", "render_width"),
+        ("\"fov\": 50.0", "\"fov\": -1", "fov"),
+        ("1,0,0,0.5", "2,0,0,0.5", "camera 1"),
+        ("\"fps\": 2", "\"fps\": 1e9", "a second"),
+        ("0,0,0,1], \"fov\"", "0,0,0,1, 7], \"fov\"", "16 numbers"),
+        ("\"keyframes\": [", "\"keyframes\": 3, \"x\": [", "path"),
+    ] {
+        desk.write("bad.json", PATH.replace(from, to));
+        desk.refuses(&format!("render {field} --camera bad.json -o bad.mp4"), &["bad.json", word]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_film_leaves_nothing_behind() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let desk = Desk::with_data();
+    let field = teacher(&desk);
+    let before = desk.files();
+    let line = format!("render {field} --orbit 10000 --size 16x16 -o film.mp4 --json");
+    let mut child =
+        desk.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    lines.next().expect("progress").expect("text");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let last = lines.map_while(Result::ok).last().expect("an end");
+    assert_eq!(child.wait().expect("an end").code(), Some(130), "{last}");
+    assert_eq!(desk.files(), before, "half a film");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn scene() -> SceneFile {
     let one = "[[objects]]\nfield = \"aa.safetensors\"\n";
     let two = "[[objects]]\nfield = \"ab.safetensors\"\nvisible = false\nname = \"hidden\"\n";
     let three = "[[objects]]\nfield = \"aa.safetensors\"\nmove = [1.0, 0.0, 0.0]\nedits = [{ brightness = 0.5 }]\n";
-    SceneFile { version: file::VERSION, objects: entries(&format!("{one}{two}{three}")) }
+    SceneFile { version: file::VERSION, objects: entries(&format!("{one}{two}{three}")), camera_path: None }
 }
 
 struct Bench {

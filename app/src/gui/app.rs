@@ -69,6 +69,9 @@ impl App {
             }
             self.fly(&ctx);
         }
+        if self.state.play(ctx.input(|input| input.stable_dt).min(LONGEST)) {
+            ctx.request_repaint();
+        }
         let Self { state, shown } = self;
         Panel::top("menu").show(ui, |ui| panels::menu::show(ui, state, shown));
         Panel::bottom("status").show(ui, |ui| panels::status::show(ui, state));
@@ -76,6 +79,9 @@ impl App {
             Panel::bottom("jobs").resizable(true).default_size(160.0).size_range(90.0..=420.0).show(ui, |ui| {
                 panels::jobs::show(ui, state);
             });
+        }
+        if state.timeline.shown {
+            Panel::bottom("timeline").show(ui, |ui| panels::timeline::show(ui, state));
         }
         Panel::left("scene").default_size(270.0).size_range(200.0..=480.0).show(ui, |ui| {
             panels::outliner::show(ui, state);
@@ -96,7 +102,7 @@ impl App {
         });
         panels::dialogs::show(&ctx, state, shown.aspect);
         self.close(&ctx);
-        if self.state.jobs.is_busy() {
+        if self.state.jobs.is_busy() || self.state.timeline.is_busy() {
             ctx.request_repaint_after_secs(LOOK);
         }
     }
@@ -134,6 +140,7 @@ impl App {
         let way = Vec3::new(axis(Key::D, Key::A), axis(Key::E, Key::Q), axis(Key::W, Key::S));
         if way != Vec3::ZERO {
             let speed = if modifiers.shift { 4.0 } else { 1.0 } * if modifiers.alt { 0.25 } else { 1.0 };
+            self.state.timeline.playing = false;
             self.state.orbit.fly(way, speed, seconds.min(LONGEST));
             ctx.request_repaint();
         }

@@ -16,13 +16,16 @@ use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::files::{self, Provenance};
 use retort_fields::registry::AnyField;
+use retort_render::path::CameraPath;
 
 use super::assets::{Asset, AssetId};
 use super::document::ItemId;
 use super::measure::Measured;
 use super::recovery::{Kept, Left};
+use super::timeline;
 use crate::commands::demo::TEACHER;
 use crate::output;
+use crate::views::nerfstudio::PathFile;
 
 /// Messages that may wait to be read.
 const WAITING: usize = 64;
@@ -47,6 +50,8 @@ pub struct LoadedScene {
     pub fields: Vec<Loaded>,
     /// Its objects.
     pub objects: Vec<(usize, Entry)>,
+    /// The way of its camera.
+    pub camera_path: CameraPath,
 }
 
 /// What a field is to be written from.
@@ -73,7 +78,9 @@ impl Written {
 pub enum Ask {
     /// A file to open.
     Open,
-    /// A folder of posed photos.
+    /// A file of cameras to open.
+    Cameras,
+    /// A folder.
     Folder,
     /// A place to write, of files that end like one of these.
     Save(&'static [&'static str]),
@@ -102,6 +109,10 @@ pub enum Message {
     Kept(Kept),
     /// What a window left that is not alive any more is open.
     Recovered(Box<(LoadedScene, Left)>),
+    /// The way of a camera was read: for pictures of this size.
+    Path(Box<PathFile>),
+    /// Somebody called this off.
+    CalledOff(String),
     /// A name was chosen, or none.
     Chosen(Option<PathBuf>),
     /// It did not work: what was tried, and the error.
@@ -188,6 +199,7 @@ pub fn open(path: &Path, device: &str) -> Result<Message> {
 /// As [`open`].
 pub fn open_scene(scene: PathBuf, device: &str) -> Result<LoadedScene> {
     let (mut place, device) = (Place::of(&scene)?, device::choose(device)?);
+    let camera_path = timeline::path_of(&place.scene()?).map_err(|e| e.file(&scene))?;
     let mut names: Vec<PathBuf> = Vec::new();
     let mut fields: Vec<Loaded> = Vec::new();
     let mut objects = Vec::new();
@@ -210,7 +222,7 @@ pub fn open_scene(scene: PathBuf, device: &str) -> Result<LoadedScene> {
         edits: entry.edits.clone(),
     });
     Subject::of(shown.collect()).map_err(|e| e.file(&scene))?;
-    Ok(LoadedScene { path: scene, fields, objects })
+    Ok(LoadedScene { path: scene, fields, objects, camera_path })
 }
 
 fn load(path: &Path, device: &str) -> Result<Loaded> {
@@ -253,6 +265,7 @@ pub fn choose(ask: Ask) -> Message {
     let dialog = rfd::FileDialog::new();
     Message::Chosen(match ask {
         Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml", project::ENDING]).pick_file(),
+        Ask::Cameras => dialog.add_filter("camera paths", &["json"]).pick_file(),
         Ask::Folder => dialog.pick_folder(),
         Ask::Save(endings) => dialog.add_filter(endings.join(", "), endings).save_file(),
     })

@@ -11,6 +11,7 @@ use retort_fields::compose::{Edit, MAX_OBJECTS, Object};
 use retort_fields::data::Similarity;
 use retort_fields::error::{Error, Result};
 use retort_fields::registry::AnyField;
+use retort_render::path::CameraPath;
 use retort_shaders::Aabb;
 
 use super::assets::AssetId;
@@ -129,10 +130,11 @@ impl Item {
     }
 }
 
-/// The objects, in the order of the outliner. Cloning it shares them.
+/// The objects, in the order of the outliner, and the way of the camera. Cloning it shares them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
     items: Vec<Arc<Item>>,
+    path: Arc<CameraPath>,
     /// The selected part of an object. It is undone like all else, and not a part of what is saved.
     part: Option<Part>,
 }
@@ -203,10 +205,21 @@ impl Document {
         }
     }
 
+    /// The way of the camera.
+    pub fn path(&self) -> &CameraPath {
+        &self.path
+    }
+
+    /// The way of the camera, to be changed; other documents that share it keep theirs.
+    pub fn path_mut(&mut self) -> &mut CameraPath {
+        Arc::make_mut(&mut self.path)
+    }
+
     fn check(&self) -> Result<()> {
         if self.len() > MAX_OBJECTS {
             return Err(Error::new("too many objects").remedy(format!("use at most {MAX_OBJECTS}")));
         }
+        self.path.check().map_err(|e| Error::new(e.to_string()))?;
         self.items().try_for_each(Item::check)
     }
 }
@@ -245,8 +258,15 @@ impl History {
     }
 
     /// A document of which nothing is on the disk, without a past.
-    pub fn recovered(items: Vec<Item>, after: &Self) -> Self {
-        Self { saved: Document::default(), ..Self::opened(items, after) }
+    pub fn recovered(items: Vec<Item>, path: CameraPath, after: &Self) -> Self {
+        Self { saved: Document::default(), ..Self::opened(items, after).with_path(path) }
+    }
+
+    /// The same with a way of the camera, which is on the disk as well.
+    pub fn with_path(mut self, path: CameraPath) -> Self {
+        *self.now.path_mut() = path;
+        self.saved = self.now.clone();
+        self
     }
 
     fn adopt(&mut self, item: Item) -> ItemId {
@@ -267,7 +287,7 @@ impl History {
 
     /// Whether it is other than on the disk.
     pub fn is_changed(&self) -> bool {
-        self.now.items != self.saved.items
+        (&self.now.items, &self.now.path) != (&self.saved.items, &self.saved.path)
     }
 
     /// It is on the disk as it is now.

@@ -12,6 +12,7 @@ use super::assets::{Asset, AssetId};
 use super::background::{self, Ask, Loaded, LoadedScene, Message, Written};
 use super::document::{History, Item, ItemId};
 use super::state::{After, Asker, Dialog, Purpose, State};
+use super::timeline;
 use crate::output;
 use crate::pictures::Picture;
 
@@ -76,7 +77,7 @@ impl State {
 
     /// A scene is there: it takes the place of what is open.
     pub(super) fn opened_scene(&mut self, loaded: LoadedScene) {
-        let LoadedScene { path, fields, objects } = loaded;
+        let LoadedScene { path, fields, objects, camera_path } = loaded;
         self.recent.note(&path);
         let mut names = Vec::new();
         let mut ids: Vec<AssetId> = Vec::new();
@@ -85,7 +86,8 @@ impl State {
             ids.push(self.assets.add(field, made, path, name));
         }
         let items = objects.iter().map(|(at, entry)| Item::of_entry(entry, ids[*at], &names[*at])).collect();
-        self.history = History::opened(items, &self.history);
+        self.timeline.begin(&camera_path);
+        self.history = History::opened(items, &self.history).with_path(camera_path);
         self.selected = None;
         self.reselect();
         (self.is_demo, self.homing) = (false, true);
@@ -105,6 +107,7 @@ impl State {
             }
             Purpose::SaveScene(_) => self.scene_path.clone().unwrap_or_else(|| file::NAME.into()),
             Purpose::ExportPicture(_) => PathBuf::from("retort.png"),
+            Purpose::Path(what) => self.path_name(*what),
         };
         self.dialog = Some(Dialog::Name(purpose, proposed.display().to_string()));
     }
@@ -152,6 +155,7 @@ impl State {
             Purpose::SaveField(id) => self.save_field(id, &path),
             Purpose::SaveScene(after) => self.save_scene(&path, after),
             Purpose::ExportPicture(size) => self.export_picture(&path, size),
+            Purpose::Path(what) => self.path_named(what, &path),
         };
         if let Err(error) = done {
             self.trouble("saving", error);
@@ -202,7 +206,8 @@ impl State {
             });
             objects.push(item.entry(file));
         }
-        SceneFile { version: file::VERSION, objects }
+        let camera_path = timeline::entry_of(self.document().path());
+        SceneFile { version: file::VERSION, objects, camera_path }
     }
 
     /// Writes the scene, and beside it the fields that have no file yet; a project with all its fields in it.

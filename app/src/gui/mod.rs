@@ -21,6 +21,7 @@ mod shortcuts;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

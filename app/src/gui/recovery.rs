@@ -365,7 +365,8 @@ impl State {
             ids.push(self.assets.add(field.field, field.made, path, name));
         }
         let items = loaded.objects.iter().map(|(at, entry)| Item::of_entry(entry, ids[*at], &names[*at])).collect();
-        self.history = History::recovered(items, &self.history);
+        self.timeline.begin(&loaded.camera_path);
+        self.history = History::recovered(items, loaded.camera_path, &self.history);
         self.selected = None;
         self.reselect();
         (self.is_demo, self.homing) = (false, true);

@@ -57,6 +57,14 @@ pub enum Action {
     Leave,
     /// Shows or hides the ground's grid.
     Grid,
+    /// The panel of the camera's way.
+    Timeline,
+    /// Adds a key to the camera's way.
+    AddKey,
+    /// Takes the chosen key away.
+    RemoveKey,
+    /// Moves the camera along its way, or stops it.
+    Play,
     /// The sheet of keys.
     Keys,
 }
@@ -100,6 +108,10 @@ pub const ALL: &[(Action, &str, &[KeyboardShortcut])] = &[
     (Action::Take(Tool::Scale), "Scale the object", &[KeyboardShortcut::new(NONE, Key::Num3)]),
     (Action::Take(Tool::Measure), "Measure", &[KeyboardShortcut::new(NONE, Key::M)]),
     (Action::Grid, "Grid", &[KeyboardShortcut::new(NONE, Key::G)]),
+    (Action::Timeline, "Timeline", &[KeyboardShortcut::new(NONE, Key::T)]),
+    (Action::AddKey, "Add a camera key", &[KeyboardShortcut::new(NONE, Key::Enter)]),
+    (Action::RemoveKey, "Remove the camera key", &[KeyboardShortcut::new(NONE, Key::Backspace)]),
+    (Action::Play, "Play or pause the camera's way", &[KeyboardShortcut::new(NONE, Key::Space)]),
     (
         Action::Keys,
         "Keys and buttons",
@@ -133,6 +145,8 @@ impl Action {
             Self::Delete | Self::SelectAll | Self::Invert => free,
             Self::SelectNone => state.document().part().is_some(),
             Self::Save | Self::SaveAs | Self::Export => !state.document().is_empty(),
+            Self::RemoveKey => state.chosen_key().is_some(),
+            Self::Play => !state.document().path().is_empty(),
             _ => true,
         }
     }
@@ -172,6 +186,10 @@ impl Action {
             Self::Leave if state.tool == Tool::Look => state.select_none(),
             Self::Leave => state.take(Tool::Look),
             Self::Grid => state.overlays.grid = !state.overlays.grid,
+            Self::Timeline => state.timeline.shown = !state.timeline.shown,
+            Self::AddKey => state.add_key(),
+            Self::RemoveKey => state.remove_key(),
+            Self::Play => state.play_or_pause(),
             Self::Keys => state.dialog = Some(Dialog::Keys),
         }
     }
@@ -183,5 +201,8 @@ pub fn pressed(ctx: &Context) -> Vec<Action> {
         return Vec::new();
     }
     let hit = |keys: &&[KeyboardShortcut]| keys.iter().any(|key| ctx.input_mut(|input| input.consume_shortcut(key)));
-    ALL.iter().filter(|(.., keys)| hit(keys)).map(|(action, ..)| *action).collect()
+    // A button that the keyboard has chosen is pressed by these.
+    let free = ctx.memory(|memory| memory.focused().is_none());
+    let taken = |action: Action| !free && matches!(action, Action::AddKey | Action::RemoveKey | Action::Play);
+    ALL.iter().filter(|(action, _, keys)| !taken(*action) && hit(keys)).map(|(action, ..)| *action).collect()
 }

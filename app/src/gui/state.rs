@@ -23,6 +23,7 @@ use super::recent::Recent;
 use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
 use super::recovery::Recovery;
 use super::select::Tool;
+use super::timeline::{PathUse, Timeline};
 use crate::views;
 
 /// The most pixels of a picture in the viewport.
@@ -112,6 +113,8 @@ pub enum Purpose {
     Measure(ItemId),
     /// A picture of the view, of this size.
     ExportPicture([u32; 2]),
+    /// The way of the camera: its file, its pictures or its film.
+    Path(PathUse),
 }
 
 /// A question that the person has to answer.
@@ -187,6 +190,8 @@ pub struct State {
     pub recovery: Recovery,
     /// Where checkpoints are kept that the end of the window has left.
     unfinished: Option<PathBuf>,
+    /// The panel of the camera's way.
+    pub timeline: Timeline,
     /// What went wrong and has not been read yet.
     pub troubles: VecDeque<Trouble>,
     /// The question that is open.
@@ -244,6 +249,7 @@ impl State {
             recent: Recent::load(settings),
             recovery,
             unfinished,
+            timeline: Timeline::default(),
             troubles: VecDeque::new(),
             dialog: None,
             news: String::new(),
@@ -306,6 +312,8 @@ impl State {
                 self.recovered(loaded, left);
             }
             Message::Exported(path) => self.news = format!("{} written", path.display()),
+            Message::Path(file) => self.opened_path(*file),
+            Message::CalledOff(what) => self.news = format!("{what} called off"),
             Message::Chosen(path) => self.chosen(path),
             Message::Failed(tried, error) => self.trouble(&tried, error),
         }

@@ -444,3 +444,55 @@ fn teacher_and_student_stand_side_by_side() {
     window.state_mut().jobs.cancel(job);
     window.until("the end", |state| !state.jobs.is_busy());
 }
+
+#[test]
+fn a_camera_path_is_made_played_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut window = Window::open(&[]);
+    window.until("the demo", |state| state.selection().is_some());
+    let first = window.picture();
+    window.press(Modifiers::NONE, Key::T);
+    assert!(window.state().timeline.shown);
+    window.click("Add key");
+    window.state_mut().orbit.azimuth += 1.2;
+    window.press(Modifiers::NONE, Key::Enter);
+    let times: Vec<f32> = window.state().document().path().keyframes.iter().map(|key| key.time).collect();
+    assert_eq!(times, [0.0, 2.0]);
+    let second = window.picture();
+    assert!(contrast(&second) > 60);
+
+    // Space moves the camera from the start to where it was, and stops there.
+    let end = window.state().orbit.azimuth;
+    window.press(Modifiers::NONE, Key::Space);
+    assert!(window.state().timeline.playing && window.state().orbit.azimuth < end - 0.5);
+    window.until("the end of the way", |state| !state.timeline.playing);
+    assert!((window.state().orbit.azimuth - end).abs() < 1e-3);
+    let again = window.picture();
+    assert!((again.width, again.height) != (first.width, first.height), "the panel takes its place");
+    assert_eq!(difference(&again, &second), 0.0);
+
+    // A click on the axis, halfway between the keys (the axis shows four seconds).
+    let panel = window.harness.get_by_role_and_label(Role::Button, "Add key").rect();
+    let at = eframe::egui::pos2(0.25 * SIZE[0], panel.bottom() + 18.0);
+    window.harness.drag_at(at);
+    window.harness.step();
+    window.harness.drop_at(at);
+    window.harness.step();
+    window.harness.step();
+    let (time, azimuth) = (window.state().timeline.at, window.state().orbit.azimuth);
+    assert!((0.8..1.2).contains(&time) && (0.4..0.8).contains(&(end - azimuth)), "{time} s, {azimuth}");
+
+    let frames = folder.path().join("frames");
+    window.state_mut().timeline.size = [48, 32];
+    window.state_mut().change_path("Change fps", None, |path| path.fps = 2.0);
+    window.click("Export frames…");
+    window.name(&frames, "Export");
+    window.until("the frames", |state| state.news.contains("frames") && !state.timeline.is_busy());
+    let picture = |i: usize| image::open(frames.join(format!("view_00{i}.png"))).expect("a picture").into_rgb8();
+    assert_eq!(std::fs::read_dir(&frames).unwrap().count(), 4);
+    assert!(picture(0).dimensions() == (48, 32) && picture(0) != picture(3));
+
+    window.press(Modifiers::COMMAND, Key::Z);
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert_eq!(window.state().document().path().keyframes.len(), 1, "one action, one step");
+}

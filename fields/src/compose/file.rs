@@ -35,6 +35,8 @@ pub const VERSION: u32 = 1;
 pub const NAME: &str = "scene.toml";
 /// The longest scene file that is read, bytes.
 pub(super) const MAX_BYTES: u64 = 16 << 20;
+/// The most keys of a camera's way.
+pub const MAX_KEYS: usize = 1000;
 /// The most edits of an object.
 const MAX_EDITS: usize = 256;
 pub(super) const FORM: &str = "write version = 1, and for each object [[objects]] with field = \"name.safetensors\"";
@@ -47,6 +49,45 @@ pub struct SceneFile {
     pub version: u32,
     /// At most [`MAX_OBJECTS`].
     pub objects: Vec<Entry>,
+    /// The way of a camera, which the window shows; what is drawn without it does not depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera_path: Option<PathEntry>,
+}
+
+/// The way of a camera as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathEntry {
+    /// Pictures a second.
+    pub fps: f32,
+    /// How long it takes, seconds.
+    pub seconds: f32,
+    /// Whether it ends where it began.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub looped: bool,
+    /// Where it passes, in the order of time; at most [`MAX_KEYS`].
+    pub keys: Vec<KeyEntry>,
+}
+
+/// A place on the way of a camera as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    /// Seconds from the start.
+    pub time: f32,
+    /// What the camera looks at, scene units.
+    pub target: [f32; 3],
+    /// From there to the camera, scene units.
+    pub distance: f32,
+    /// The camera's direction from the target around +Z, degrees from +X.
+    pub azimuth: f32,
+    /// Its height over the horizon of the target, degrees.
+    pub elevation: f32,
+    /// How far the picture is turned clockwise, degrees.
+    #[serde(default)]
+    pub roll: f32,
+    /// Vertical field of view, degrees.
+    pub fov: f32,
 }
 
 /// An object as it is written.
@@ -157,6 +198,10 @@ impl SceneFile {
         if scene.objects.len() > MAX_OBJECTS {
             let what = format!("{} objects are too many", scene.objects.len());
             return Err(Error::new(what).remedy(format!("use at most {MAX_OBJECTS}")));
+        }
+        if let Some(n) = scene.camera_path.as_ref().map(|path| path.keys.len()).filter(|n| *n > MAX_KEYS) {
+            let what = format!("camera_path: {n} keys are too many");
+            return Err(Error::new(what).remedy(format!("use at most {MAX_KEYS}")));
         }
         for (i, entry) in scene.objects.iter().enumerate() {
             if entry.edits.len() > MAX_EDITS {
@@ -281,6 +326,25 @@ mod tests {
         named.objects[0].visible = false;
         assert!(named.text().is_err(), "it could not be read again");
         let plain = SceneFile::parse(HEAD).expect("a scene");
+        assert_eq!(plain.camera_path, None, "older files have none");
+        let key = |time: f32| KeyEntry {
+            time,
+            target: [0.1, 0.0, 0.2],
+            distance: 2.5,
+            azimuth: 30.0,
+            elevation: 10.0,
+            roll: 0.0,
+            fov: 40.0,
+        };
+        let keys = vec![key(0.0), key(1.5)];
+        let path = PathEntry { fps: 24.0, seconds: 1.5, looped: false, keys };
+        let flown = SceneFile { camera_path: Some(path.clone()), ..plain.clone() };
+        let again = flown.text().expect("TOML");
+        assert!(again.contains("[[camera_path.keys]]") && again.contains("time = 1.5"), "{again}");
+        assert_eq!(SceneFile::parse(&again).expect("a scene"), flown);
+        let many = SceneFile { camera_path: Some(PathEntry { keys: vec![key(0.0); MAX_KEYS + 1], ..path }), ..flown };
+        assert!(many.text().expect_err("too many").what.contains("1001 keys"));
+        assert!(SceneFile::parse(&again.replace("roll", "role")).is_err());
         assert_eq!(plain.objects[0].transform(), Similarity::default());
     }
 

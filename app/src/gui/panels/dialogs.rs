@@ -11,6 +11,7 @@ use crate::gui::document::ItemId;
 use crate::gui::measure::Measured;
 use crate::gui::shortcuts::ALL;
 use crate::gui::state::{After, Asker, Dialog, Purpose, State, Trouble};
+use crate::gui::timeline::PathUse;
 
 /// The width of a dialog, points.
 const WIDTH: f32 = 420.0;
@@ -105,6 +106,7 @@ fn wording(purpose: &Purpose) -> (&'static str, &'static str, Ask) {
         Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save(&["safetensors"])),
         Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save(&["toml", "retort"])),
         Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save(&["png"])),
+        Purpose::Path(what) => what.wording(),
     }
 }
 
@@ -129,7 +131,7 @@ fn name(ctx: &Context, state: &mut State, mut purpose: Purpose, mut text: String
         explain(ui, state, &mut purpose, Path::new(text.trim()), aspect);
         ui.add_space(8.0);
         ui.horizontal(|ui| {
-            let replaces = purpose != Purpose::Open && Path::new(text.trim()).is_file();
+            let replaces = writes(&purpose) && Path::new(text.trim()).is_file();
             ui.add_enabled_ui(!text.trim().is_empty(), |ui| {
                 done |= ui.button(if replaces { "Replace" } else { verb }).clicked();
             });
@@ -146,6 +148,11 @@ fn name(ctx: &Context, state: &mut State, mut purpose: Purpose, mut text: String
             state.dialog = Some(Dialog::Name(purpose, text));
         }
     }
+}
+
+/// Whether the name is of a file that is written.
+fn writes(purpose: &Purpose) -> bool {
+    !matches!(purpose, Purpose::Open | Purpose::Path(PathUse::Load))
 }
 
 /// What a person should know before the file is written.
@@ -173,6 +180,7 @@ fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspec
                 ui.weak("Edits of a volume are not in its own file: save the scene, or bake it first.");
             }
         }
+        Purpose::Path(_) => {}
         Purpose::ExportPicture(size) => {
             ui.horizontal(|ui| {
                 let label = ui.label("Width");
@@ -185,7 +193,10 @@ fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspec
             });
         }
     }
-    if *purpose != Purpose::Open && path.is_file() {
+    if let Purpose::Path(what) = purpose {
+        ui.weak(state.path_hint(*what));
+    }
+    if writes(purpose) && path.is_file() {
         ui.colored_label(ui.visuals().warn_fg_color, "This file is there already and is replaced.");
     }
 }

@@ -74,7 +74,7 @@ fn edit(ui: &mut Ui, state: &mut State, aspect: f32) {
 }
 
 fn view(ui: &mut Ui, state: &mut State, shown: &Shown) {
-    for action in [Action::Frame, Action::Reset, Action::Steering] {
+    for action in [Action::Frame, Action::Reset, Action::Steering, Action::Timeline] {
         entry(ui, state, shown.aspect, action);
     }
     ui.separator();

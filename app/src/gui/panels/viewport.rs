@@ -10,7 +10,7 @@ use eframe::egui::{
 use glam::Vec2;
 use retort_render::orbit::Mode as Steering;
 
-use super::{hands, overlay};
+use super::{hands, overlay, path_lines};
 use crate::gui::app::Shown;
 use crate::gui::pictures::{Drawn, Mode};
 use crate::gui::shortcuts::Action;
@@ -118,6 +118,11 @@ fn paint(ui: &mut Ui, rect: Rect, state: &mut State, shown: &Shown, drawn: &Draw
         [one] => {
             painter.image(one.id(), rect, whole, Color32::WHITE);
             overlay::show(ui, rect, state, drawn);
+            if state.timeline.shown && !state.timeline.playing {
+                let size = rect.size();
+                let camera = state.orbit.camera(size.x.max(1.0) as u32, size.y.max(1.0) as u32);
+                path_lines::draw(&painter, rect, &camera, state.document().path(), state.chosen_key());
+            }
         }
         [.., difference] if state.compare == Compare::Difference => {
             painter.image(difference.id(), rect, whole, Color32::WHITE);
@@ -173,6 +178,9 @@ pub(super) fn words(ui: &Ui, at: Pos2, align: Align2, text: &str) {
 fn steer(ui: &Ui, response: &Response, state: &mut State, drawn: Option<&Drawn>, used: bool) {
     let (modifiers, delta) = (ui.input(|input| input.modifiers), response.drag_delta());
     let (by, height) = (Vec2::new(delta.x, delta.y), response.rect.height());
+    if response.dragged() {
+        state.timeline.playing = false;
+    }
     let orbit = &mut state.orbit;
     let turned = modifiers.shift || modifiers.ctrl;
     if response.dragged_by(PointerButton::Primary) && !used {
