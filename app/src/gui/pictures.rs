@@ -159,6 +159,8 @@ struct Wishes {
     wanted: Option<View>,
     /// Counts wishes.
     number: u64,
+    /// The wish that is being drawn, or was last.
+    begun: u64,
     quit: bool,
 }
 
@@ -175,7 +177,11 @@ impl Shared {
                 return None;
             }
             match &wishes.wanted {
-                Some(view) if wishes.number != done => return Some((wishes.number, view.clone())),
+                Some(view) if wishes.number != done => {
+                    let view = view.clone();
+                    wishes.begun = wishes.number;
+                    return Some((wishes.number, view));
+                }
                 _ => wishes = self.changed.wait(wishes).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -243,11 +249,12 @@ impl Pictures {
         }
     }
 
-    /// The newest picture, if it is the whole of what is wanted.
+    /// The newest picture, if it is the whole of what is wanted and none of what was wanted before is still to come.
     #[cfg(test)]
     pub fn settled(&self) -> Option<Arc<Drawn>> {
         let wishes = self.shared.wishes();
-        self.newest().filter(|drawn| drawn.whole && Some(&drawn.view) == wishes.wanted.as_ref())
+        let is_wanted = |drawn: &Arc<Drawn>| drawn.whole && Some(&drawn.view) == wishes.wanted.as_ref();
+        self.newest().filter(|drawn| wishes.begun == wishes.number && is_wanted(drawn))
     }
 
     /// The newest picture, of whatever view.
