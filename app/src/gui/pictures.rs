@@ -12,6 +12,7 @@ mod pace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use glam::{Vec2, Vec3};
@@ -144,6 +145,7 @@ impl Drawn {
 /// The thread that draws.
 pub struct Pictures {
     shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -231,12 +233,12 @@ impl Pictures {
         });
         let shared_too = Arc::clone(&shared);
         let painter = Painter { shared: shared_too, easels: Vec::new(), kept: None, number: 0, find_gpu, gpu: None };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("pictures".into())
             .stack_size(STACK_BYTES)
             .spawn(move || painter.work())
             .map_err(|e| Error::new(format!("no thread could be started: {e}")))?;
-        Ok(Self { shared })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Says what the window wants to see; the same again changes nothing.
@@ -267,6 +269,9 @@ impl Drop for Pictures {
     fn drop(&mut self) {
         self.shared.wishes().quit = true;
         self.shared.changed.notify_all();
+        // A program that ends while a thread is inside a graphics driver, which then takes itself down, was seen to abort.
+        // It is a band of a picture at most. A panic of the thread was told when it happened.
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 
