@@ -179,8 +179,8 @@ fn time_to(curve: &[Point], psnr: f32) -> Option<f32> {
     None
 }
 
-/// What a student may lack of its end for [`Pair::early_ratio`], dB.
-const NEARLY: f32 = 0.5;
+/// What a student may lack of the best that could be expected for [`Pair::ratio_within`], dB.
+pub const WITHIN: f32 = 1.0;
 
 impl Pair {
     /// What the student lacks of the best that could be expected: of its teacher, or of itself trained from photos,
@@ -195,10 +195,13 @@ impl Pair {
         self.ratio_at(table, self.psnr, self.took.counts())
     }
 
-    /// The same where the student was within half a decibel of its end: most of what it learns, it learns early.
-    pub fn early_ratio(&self, table: &Table) -> Option<(f32, bool)> {
-        let nearly = self.psnr - NEARLY;
-        self.ratio_at(table, nearly, time_to(&self.curve, nearly)?)
+    /// The same where the student first is within [`WITHIN`] of the best that could be expected, if it ever is: how
+    /// much sooner one has a good student.
+    pub fn ratio_within(&self, table: &Table) -> Option<(f32, bool)> {
+        let wanted = self.psnr + self.loss(table)? - WITHIN;
+        // A start that is better than wanted is held against photos that take as long to be as good.
+        let reached = self.curve.first().map_or(wanted, |start| start.psnr.max(wanted));
+        self.ratio_at(table, reached, time_to(&self.curve, reached)?)
     }
 
     fn ratio_at(&self, table: &Table, psnr: f32, seconds: f32) -> Option<(f32, bool)> {
@@ -224,14 +227,14 @@ pub struct Timed {
     pub curve: Vec<Point>,
 }
 
-/// Runs `task` to its end and measures it `times` on the way, the last time at the end, with the clock stopped. `tell`
-/// hears of every step and ends the work by returning false; then there is no result.
+/// Runs `task` to its end and measures it at these `shares` of its steps, rising, and at the end, with the clock stopped.
+/// `tell` hears of every step and ends the work by returning false; then there is no result.
 ///
 /// # Errors
 /// When the task fails, or a measurement does.
 pub fn timed<E: From<retort_fields::error::Error>>(
     task: &mut dyn Task,
-    times: u32,
+    shares: &[f32],
     mut measure: impl FnMut(&AnyField) -> Result<f32, E>,
     mut tell: impl FnMut(&Progress) -> bool,
 ) -> Result<Option<Timed>, E> {
@@ -247,9 +250,8 @@ pub fn timed<E: From<retort_fields::error::Error>>(
                 if !tell(&progress) {
                     return Ok(None);
                 }
-                // Not before a tenth of the run: a young volume is fog everywhere, and ten pictures of it take minutes.
-                let share = 0.1 + 0.9 * measured as f32 / times.saturating_sub(1).max(1) as f32;
-                if measured + 1 < times && progress.step as f32 >= share * progress.of as f32 {
+                let share = shares.get(measured).copied().unwrap_or(f32::INFINITY);
+                if progress.step as f32 >= share * progress.of as f32 {
                     measured += 1;
                     curve.push(Point { took, psnr: measure(&task.current())? });
                 }
@@ -329,7 +331,11 @@ mod tests {
         table.scratch.push(Scratch { kind: "hash".into(), psnr: 29.5, ..scratch(&[]) });
         assert_eq!(pair.loss(&table), Some(0.5));
         table.scratch[0].curve = points(&[[10.0, 20.0], [40.0, 28.5], [50.0, 29.0]]);
-        assert_eq!(pair.early_ratio(&table), Some((20.0, false)), "half a decibel below the end: 40 s and 2 s");
+        assert_eq!(pair.ratio_within(&table), Some((20.0, false)), "28.5 dB after 40 s and after 2 s");
+        let late = Pair { curve: points(&[[1.0, 20.0], [5.0, 28.0]]), ..pair.clone() };
+        assert_eq!(late.ratio_within(&table), None, "it is never that good");
+        let early = Pair { curve: points(&[[1.0, 28.75], [5.0, 29.0]]), ..pair.clone() };
+        assert_eq!(early.ratio_within(&table), Some((45.0, false)), "the start is better than wanted");
         table.scratch[0].curve.clear();
         assert_eq!(pair.ratio(&table), Some((20.0, true)));
     }
@@ -359,10 +365,10 @@ mod tests {
     #[test]
     fn work_is_measured_on_the_way_and_at_its_end() {
         let measure = |field: &AnyField| Ok::<_, retort_fields::error::Error>(number_of(field) as f32);
-        let timed_one = timed(&mut Count(0), 4, measure, |_| true).unwrap().expect("it was let go on");
+        let timed_one = timed(&mut Count(0), &[0.1, 0.4, 0.7], measure, |_| true).unwrap().expect("it was let go on");
         let reached: Vec<f32> = timed_one.curve.iter().map(|p| p.psnr).collect();
         assert_eq!((reached, timed_one.steps), (vec![2.0, 8.0, 14.0, 20.0], 20));
         assert!(timed_one.curve.windows(2).all(|w| w[0].took.seconds <= w[1].took.seconds));
-        assert!(timed(&mut Count(0), 4, measure, |p| p.step < 3).unwrap().is_none(), "it was stopped");
+        assert!(timed(&mut Count(0), &[0.1, 0.4, 0.7], measure, |p| p.step < 3).unwrap().is_none(), "it was stopped");
     }
 }
