@@ -152,7 +152,7 @@ fn name(ctx: &Context, state: &mut State, mut purpose: Purpose, mut text: String
 
 /// Whether the name is of a file that is written.
 fn writes(purpose: &Purpose) -> bool {
-    !matches!(purpose, Purpose::Open | Purpose::Path(PathUse::Load))
+    !matches!(purpose, Purpose::Open | Purpose::Measure(_) | Purpose::Path(PathUse::Load))
 }
 
 /// What a person should know before the file is written.
