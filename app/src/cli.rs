@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use retort_fields::data::Split;
+use retort_fields::mesh::export::Method;
 use retort_fields::registry::Kind;
 use retort_render::path::RATES;
 
@@ -71,6 +72,8 @@ pub enum Command {
     Train(Train),
     /// Distils a field into another kind
     Convert(Convert),
+    /// Makes a textured mesh of a field's surface
+    Mesh(Mesh),
     /// Renders pictures of a field
     Render(Render),
     /// Measures PSNR and SSIM against photos
@@ -101,21 +104,56 @@ pub struct Train {
     pub out: Option<PathBuf>,
 }
 
-/// `retort convert IN --to KIND [-o OUT]`
+/// `retort convert IN [--to KIND] [-o OUT]`
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// The field to convert, or a scene file (scene.toml) of several
+    /// The field to convert (of ours, of Gaussians, of another trainer), or a scene file (scene.toml) of several
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// The kind of field to make
-    #[arg(long, value_name = "KIND", value_parser = kind())]
-    pub to: Kind,
-    /// The new field's file [default: named after IN and KIND, here]
+    /// The kind of field to make; without it, IN is written as it is in the format of OUT's ending
+    #[arg(long, value_name = "KIND", value_parser = kind(), required_unless_present = "out")]
+    pub to: Option<Kind>,
+    /// The new field's file; its ending says the format [default: named after IN and KIND, here]
     #[arg(short, long, value_name = "OUT")]
     pub out: Option<PathBuf>,
     /// Posed photos to measure the result against
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", requires = "to")]
     pub data: Option<PathBuf>,
+}
+
+/// `retort mesh IN [-o OUT.glb]`
+#[derive(Debug, Args)]
+pub struct Mesh {
+    /// The field, or a scene file; what is erased or cropped is not in the mesh
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The mesh's file, a GLB [default: named after IN, here]
+    #[arg(short, long, value_name = "OUT.glb")]
+    pub out: Option<PathBuf>,
+    /// The surface is where the density per scene unit (by depth: the distance in cells) has this value [default: what fits the field's own pictures best]
+    #[arg(long, value_name = "N", value_parser = level, allow_negative_numbers = true)]
+    pub level: Option<f32>,
+    /// Grid points along the longest edge of the box [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=1024))]
+    pub resolution: Option<u32>,
+    /// Triangles at most [default: 50000]
+    #[arg(long, value_name = "N", value_parser = faces)]
+    pub faces: Option<usize>,
+    /// The texture's width and height in texels [default: 2048]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=16384), conflicts_with = "vertex_colors")]
+    pub texture: Option<u32>,
+    /// Colours of vertices instead of a texture
+    #[arg(long)]
+    pub vertex_colors: bool,
+    /// How the surface is found: in the density, from pictures of depth, or by whichever fits better
+    #[arg(long, value_name = "auto|density|depth", default_value = "auto", value_parser = crate::commands::mesh::method)]
+    pub method: Method,
+    /// Pieces of less than this share of the largest one's area go, 0 keeps all [default: 0.01]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub keep: Option<f32>,
+    /// A material that lights shine on, instead of one that shows its colours as they are
+    #[arg(long)]
+    pub lit: bool,
 }
 
 /// `retort render IN [--camera FILE | --orbit N] [--size WxH] [--fps N] -o OUT.png|DIR|OUT.mp4`
@@ -266,6 +304,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if (1e-3..=3.2e7).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err(USE.into()) }
 }
 
+fn level(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|level: &f32| level.is_finite()).ok_or_else(|| "use a number".into())
+}
+
+fn faces(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (100..=20_000_000).contains(n)).ok_or_else(|| "use 100 to 20000000".into())
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "use 0 to 1".into())
+}
+
 fn fps(text: &str) -> Result<f32, String> {
     let [least, most] = RATES;
     let rate = text.parse().ok().filter(|fps| (least..=most).contains(fps));
@@ -301,10 +351,15 @@ mod tests {
             "retort demo -o there",
             "retort train data --to hash -o out.safetensors --device cpu --seed 3 --preset paper --steps 10 --time 90s",
             "retort convert in.safetensors --to mlp --data d --resume --overwrite",
+            "retort convert in.ply -o out.spz",
+            "retort convert in.ply --to hash -o out.ingp",
             "retort render in.safetensors --orbit 8 --size 640x480 -o views",
             "retort render in.safetensors --camera cams.json -o out.png",
             "retort render in.safetensors --camera path.json --fps 29.97 -o out.mp4",
             "retort render in.safetensors --orbit 48 -o out.mp4 --overwrite",
+            "retort mesh in.safetensors",
+            "retort mesh in.ply -o out.glb --level 12.5 --resolution 128 --faces 20000 --texture 1024 --method density",
+            "retort mesh in.toml --vertex-colors --keep 0 --lit --method depth --level -0.5",
             "retort eval in.safetensors --data d --split val",
             "retort --json -q info f.safetensors",
             "retort presets -v",
@@ -332,12 +387,18 @@ mod tests {
             "retort fly",
             "retort train",
             "retort train d --to voxel",
+            "retort convert in.ply",
+            "retort convert in.ply -o out.spz --data d",
             "retort train d --to hash --time soon",
             "retort train d --to hash --steps 0",
             "retort train d --to hash --device tpu",
             "retort train d --to hash --set rays",
             "retort render f --camera c --orbit 3",
             "retort render f --size 10",
+            "retort mesh f --texture 512 --vertex-colors",
+            "retort mesh f --method guess",
+            "retort mesh f --level nan",
+            "retort mesh f --keep 2",
             "retort render f --fps 0",
             "retort render f --fps many",
             "retort render f --size 0x10",

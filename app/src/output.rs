@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use retort_fields::error::{Error, Result};
+use retort_fields::files::any::Target;
 use retort_fields::registry::Kind;
 
 /// The ending of a field's file.
@@ -29,23 +30,21 @@ pub fn field_name(stem: &str, kind: Kind) -> String {
     format!("{}-{kind}.{FIELD}", base.filter(|base| !base.is_empty()).unwrap_or(stem))
 }
 
-/// The field file that `asked` means: nothing is `default` here, a folder `default` in it, no ending the usual one.
+/// The file that `asked` means for a field of `kind`: nothing is `default` here, a folder `default` in it, no ending the
+/// usual one.
 ///
 /// # Errors
-/// When it ends like another format.
-pub fn field_path(asked: Option<&Path>, default: &str) -> Result<PathBuf> {
+/// When it ends like a format that is not written, or that cannot hold this kind.
+pub fn field_path(asked: Option<&Path>, default: &str, kind: Kind) -> Result<PathBuf> {
     let Some(path) = asked else { return Ok(PathBuf::from(default)) };
     if path.is_dir() {
         return Ok(path.join(default));
     }
-    match path.extension() {
-        None => Ok(path.with_extension(FIELD)),
-        Some(ending) if ending == FIELD => Ok(path.to_path_buf()),
-        Some(ending) => {
-            let what = format!("this version writes no .{} files", ending.to_string_lossy());
-            Err(Error::new(what).file(path).remedy(format!("let the name end in .{FIELD}")))
-        }
+    if path.extension().is_none() {
+        return Ok(path.with_extension(FIELD));
     }
+    Target::of(path)?.check(kind).map_err(|e| e.file(path))?;
+    Ok(path.to_path_buf())
 }
 
 /// The checkpoint beside a field's file: `lego-hash.checkpoint`.
@@ -128,12 +127,16 @@ mod tests {
     #[test]
     fn a_place_is_what_was_asked_for() {
         let place = folder();
-        let path = |asked: &Path| field_path(Some(asked), "d.safetensors");
-        assert_eq!(field_path(None, "d.safetensors").unwrap(), Path::new("d.safetensors"));
+        let path = |asked: &Path| field_path(Some(asked), "d.safetensors", Kind::Hash);
+        assert_eq!(field_path(None, "d.safetensors", Kind::Hash).unwrap(), Path::new("d.safetensors"));
         assert_eq!(path(place.path()).unwrap(), place.path().join("d.safetensors"));
         assert_eq!(path(Path::new("a/b")).unwrap(), Path::new("a/b.safetensors"));
         assert_eq!(path(Path::new("b.safetensors")).unwrap(), Path::new("b.safetensors"));
-        assert!(path(Path::new("b.ply")).unwrap_err().to_string().contains(".ply"));
+        let refused = path(Path::new("b.ply")).unwrap_err().to_string();
+        assert!(refused.contains("ply files hold Gaussians") && refused.contains("--to gaussians"), "{refused}");
+        let splats = field_path(Some(Path::new("b.PLY")), "d.safetensors", Kind::Gaussians);
+        assert_eq!(splats.unwrap(), Path::new("b.PLY"));
+        assert!(path(Path::new("b.obj")).unwrap_err().to_string().contains(".obj"));
         assert_eq!(checkpoint_path(Path::new("a/b.v2.safetensors")), Path::new("a/b.v2.checkpoint"));
     }
 

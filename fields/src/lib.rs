@@ -10,6 +10,7 @@ pub mod error;
 pub mod field;
 pub mod files;
 pub mod kinds;
+pub mod mesh;
 pub mod metrics;
 pub mod ops;
 pub mod parts;

@@ -222,7 +222,7 @@ fn places_are_checked_before_the_work() {
 fn wrong_usage_has_its_own_status() {
     let desk = Desk::new();
     for line in
-        ["fly", "train", "train x --to cube", "render x --size big", "info x --time soon", "gui --kind", "mesh x"]
+        ["fly", "train", "train x --to cube", "render x --size big", "info x --time soon", "gui --kind", "melt x"]
     {
         let run = desk.run(line);
         assert_eq!(run.code(), 2, "{run:?}");
@@ -413,6 +413,7 @@ fn the_demo_makes_every_kind() {
         }
     }
     assert!(desk.path("retort-demo/side-by-side.png").is_file());
+    assert!(desk.path("retort-demo/demo.glb").is_file());
     desk.refuses("demo --steps 2", &["retort-demo", "--overwrite"]);
 }
 

@@ -56,6 +56,7 @@ impl Bench {
             seed: 0,
             preset: String::new(),
             background: None,
+            notes: Vec::new(),
         };
         let pack = |(name, field)| Packed { name: format!("{name}.safetensors").into(), field, made: &MADE };
         names.into_iter().zip(&self.fields).map(pack).collect()

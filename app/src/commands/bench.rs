@@ -196,6 +196,7 @@ impl Bench<'_> {
             seed: self.common.seed,
             preset: preset.name,
             background: measure::background_of(&self.data),
+            ..Provenance::default()
         };
         files::save(&done.field, &provenance, &self.field_path(name))
     }

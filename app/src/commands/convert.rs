@@ -25,12 +25,16 @@ use crate::report::{Done, Report, clock, size};
 /// # Errors
 /// When the field or the photos are bad, the result cannot be written, the conversion fails or is interrupted.
 pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<(), Stop> {
+    let Some(kind) = args.to else { return super::rewrite::run(args, common, report) };
     let told = open::peek(&args.input)?;
-    let preset = Preset::load(common.preset.as_deref().unwrap_or(PRESET), args.to, &common.set)?;
-    let default = output::field_name(&output::stem(&args.input), args.to);
-    let place = claim(&told.files, output::field_path(args.out.as_deref(), &default)?, common)?;
+    let preset = Preset::load(common.preset.as_deref().unwrap_or(PRESET), kind, &common.set)?;
+    let default = output::field_name(&output::stem(&args.input), kind);
+    let out = output::field_path(args.out.as_deref(), &default, kind)?;
+    check_input(&told.files, &out)?;
+    let place = Place::claim(out, common)?;
     let device = device::choose(&common.device)?;
     let (teacher, made) = open::load(&args.input, &device)?;
+    made.notes.iter().for_each(|note| report.note(note));
     let photos = args.data.as_deref().map(|data| test_photos(data, teacher.scene(), report)).transpose()?;
 
     let options = options(common);
@@ -48,8 +52,10 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
         seed: common.seed,
         preset: preset.name,
         background: made.background,
+        ..Provenance::default()
     };
-    let bytes = files::save(&field, &provenance, &place.out)?;
+    let (bytes, notes) = files::any::save(&field, &provenance, &place.out)?;
+    notes.iter().for_each(|note| report.note(note));
     place.finish();
 
     let mut done = Done {
@@ -65,13 +71,16 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
     measured.map(drop)
 }
 
-/// The place of the result, which must not be its own input.
-fn claim(inputs: &[PathBuf], out: PathBuf, common: &Common) -> Result<Place> {
-    if inputs.iter().any(|input| output::is_same(input, &out)) {
+/// The result must not be its own input.
+///
+/// # Errors
+/// When it is.
+pub fn check_input(inputs: &[PathBuf], out: &Path) -> Result<()> {
+    if inputs.iter().any(|input| output::is_same(input, out)) {
         let what = "the result would replace the field that it is made from";
         return Err(Error::new(what).file(out).remedy("choose another name with -o"));
     }
-    Place::claim(out, common)
+    Ok(())
 }
 
 /// The test photos to measure on, in the teacher's frame.

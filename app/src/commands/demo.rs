@@ -10,6 +10,7 @@ use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::RenderOptions;
 use retort_fields::files::{self, Provenance, write_atomically};
+use retort_fields::mesh::export::{self, Method, Options, Paint};
 use retort_fields::registry::{AnyField, Kind};
 use retort_shaders::Camera;
 
@@ -19,7 +20,7 @@ use super::{PRESET, Stop, made_by, measure, work};
 use crate::cli::{self, Common};
 use crate::pictures::Picture;
 use crate::report::{Done, KindDone, Report, clock, size};
-use crate::{output, views};
+use crate::{interrupt, output, views};
 
 /// The trained teacher that comes with the program.
 pub const TEACHER: &[u8] = include_bytes!("../../../assets/demo.safetensors");
@@ -27,6 +28,15 @@ pub const TEACHER: &[u8] = include_bytes!("../../../assets/demo.safetensors");
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The side of the pictures in pixels.
 const SIDE: u32 = 400;
+/// How the mesh is made: small enough for a moment.
+const MESH: Options = Options {
+    method: Method::Density,
+    level: None,
+    resolution: 128,
+    faces: 20_000,
+    paint: Paint::Texture(1024),
+    keep: 0.01,
+};
 
 /// Runs the verb.
 ///
@@ -54,6 +64,8 @@ pub fn run(args: &cli::Demo, common: &Common, report: &mut Report) -> Result<(),
         rows.push(row(kind, done));
     }
     Picture::side_by_side(&pictures).write_png(&side_by_side(folder))?;
+    report.note(&format!("{} -> mesh", teacher.kind()));
+    demo.mesh()?;
     let done = Done {
         out: Some(folder.display().to_string()),
         seconds: Some(started.elapsed().as_secs_f32()),
@@ -81,6 +93,10 @@ fn side_by_side(folder: &Path) -> PathBuf {
     folder.join("side-by-side.png")
 }
 
+fn mesh_path(folder: &Path) -> PathBuf {
+    folder.join("demo.glb")
+}
+
 fn row(kind: Kind, done: Done) -> KindDone {
     KindDone { kind: kind.name(), done }
 }
@@ -98,6 +114,7 @@ fn claim(folder: &Path, teacher: Kind, kinds: &[Kind], common: &Common) -> Resul
     let replace = common.overwrite || common.resume;
     output::check(&field_path(folder, teacher), replace)?;
     output::check(&side_by_side(folder), replace)?;
+    output::check(&mesh_path(folder), replace)?;
     output::check(&picture_path(folder, teacher), replace)?;
     let source = |kind: &Kind| {
         output::check(&picture_path(folder, *kind), replace)?;
@@ -177,8 +194,18 @@ impl Demo<'_> {
             seed: common.seed,
             preset: preset.name,
             background: self.made.background,
+            ..Provenance::default()
         };
         Ok((field, provenance))
+    }
+
+    /// The teacher's surface as a textured mesh.
+    fn mesh(&self) -> Result<(), Stop> {
+        let over = measure::background(self.made);
+        let made = export::made(&**self.teacher, &MESH, over, &mut |_| !interrupt::requested())?;
+        let Some(made) = made else { return Err(Stop::interrupted()) };
+        export::write(&made.mesh, true, &made_by(), &mesh_path(self.folder))?;
+        Ok(())
     }
 
     /// The test view of a field, which is also written.
@@ -203,6 +230,7 @@ fn table(folder: &Path, teacher: Kind, rows: &[KindDone]) -> String {
     };
     let mut lines = vec![format!("{:<10} {:>14} {:>10} {:>9}", "kind", "PSNR (teacher)", "time", "size")];
     lines.extend(rows.iter().map(line));
-    lines.push(format!("{}: fields, pictures, and all of them side by side in side-by-side.png", folder.display()));
+    let told = "fields, pictures, all of them side by side in side-by-side.png, and a textured mesh, demo.glb";
+    lines.push(format!("{}: {told}", folder.display()));
     lines.join("\n")
 }

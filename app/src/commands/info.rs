@@ -1,10 +1,12 @@
-//! `retort info`: what a file says of itself, or what a scene is made of. Only headers are read, and no device is touched: it answers at once.
+//! `retort info`: what a file says of itself, or what a scene is made of. No device is touched, and of our own files only
+//! headers are read: it answers at once.
 
 use std::path::Path;
 
 use retort_fields::compose::file::{self, Entry};
 use retort_fields::error::Result;
-use retort_fields::files::{Summary, peek};
+use retort_fields::files::{Summary, any, peek};
+use retort_shaders::Aabb;
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -20,8 +22,39 @@ pub fn run(args: &cli::Info, report: &Report) -> Result<()> {
         return scene(&name, &path, report);
     }
     let summary = peek(&args.file)?;
-    report.answer(&object(&name, &summary), &block(&name, &summary));
+    match any::extent(&args.file)? {
+        Some(extent) => report.answer(&foreign_object(&name, &summary, extent), &foreign(&name, &summary, extent)),
+        None => report.answer(&object(&name, &summary), &block(&name, &summary)),
+    }
     Ok(())
+}
+
+/// A file of Gaussians, for scripts; coordinates are the file's own.
+fn foreign_object(name: &str, s: &Summary, extent: Aabb) -> Value {
+    json!({
+        "file": name,
+        "kind": s.kind.name(),
+        "label": s.kind.label(),
+        "format": s.provenance.from,
+        "gaussians": s.tensors.first().map(|(_, [rows, _])| rows),
+        "params": s.params,
+        "bytes": s.bytes,
+        "bounds": {"min": extent.min, "max": extent.max},
+    })
+}
+
+/// The same for people.
+fn foreign(name: &str, s: &Summary, extent: Aabb) -> String {
+    let rows = s.tensors.first().map_or(0, |(_, [rows, _])| *rows as u64);
+    let lines = [
+        name.to_string(),
+        format!("  kind        {}: {}", s.kind, s.kind.label()),
+        format!("  format      {}", s.provenance.from),
+        format!("  gaussians   {}", grouped(rows)),
+        format!("  size        {}", size(s.bytes)),
+        format!("  centres     {} to {} in the file's own coordinates", extent.min, extent.max),
+    ];
+    lines.join("\n")
 }
 
 /// What a scene is made of.
@@ -89,9 +122,14 @@ fn block(name: &str, s: &Summary) -> String {
     lines.push(format!("  size        {}", size(s.bytes)));
     lines.push(format!("  bounds      {} to {}{space}", scene.bounds.min, scene.bounds.max));
     lines.push(format!("  came about  {}", if p.from.is_empty() { "nobody knows how" } else { &p.from }));
-    let took = clock(f64::from(p.seconds));
-    lines.push(format!("  training    {} steps in {took}, preset {}, seed {}", p.steps, p.preset, p.seed));
-    lines.push(format!("  made by     {}", p.made_by));
+    if p.steps > 0 || !p.preset.is_empty() {
+        let took = clock(f64::from(p.seconds));
+        lines.push(format!("  training    {} steps in {took}, preset {}, seed {}", p.steps, p.preset, p.seed));
+    }
+    if !p.made_by.is_empty() {
+        lines.push(format!("  made by     {}", p.made_by));
+    }
+    lines.extend(p.notes.iter().map(|note| format!("  note        {note}")));
     lines.join("\n")
 }
 

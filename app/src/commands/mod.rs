@@ -6,9 +6,11 @@ pub mod demo;
 mod eval;
 mod info;
 pub mod measure;
+pub mod mesh;
 mod open;
 mod presets;
 mod render;
+mod rewrite;
 mod train;
 pub mod work;
 
@@ -56,6 +58,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<(), Stop> {
         Some(Command::Gui(args)) => Ok(gui::start(&args.files, common)?),
         Some(Command::Train(args)) => train::run(args, common, report),
         Some(Command::Convert(args)) => convert::run(args, common, report),
+        Some(Command::Mesh(args)) => mesh::run(args, common, report),
         Some(Command::Render(args)) => render::run(args, common, report),
         Some(Command::Eval(args)) => eval::run(args, common, report),
         Some(Command::Info(args)) => Ok(info::run(args, report)?),

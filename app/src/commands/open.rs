@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use retort_fields::compose::place::Place;
-use retort_fields::compose::{Subject, file};
+use retort_fields::compose::{Subject, file, open};
 use retort_fields::device::Device;
 use retort_fields::error::Result;
 use retort_fields::files::{self, Provenance};
@@ -22,7 +22,7 @@ pub struct Told {
 /// When a file is missing, cut short or not ours.
 pub fn peek(path: &Path) -> Result<Told> {
     let Some(scene) = file::scene_path(path) else {
-        let what = files::peek(path)?.kind.to_string();
+        let what = if open::is_mesh(path)? { "mesh".into() } else { files::peek(path)?.kind.to_string() };
         return Ok(Told { what, files: vec![path.to_path_buf()] });
     };
     let mut place = Place::of(&scene)?;
@@ -32,13 +32,10 @@ pub fn peek(path: &Path) -> Result<Told> {
     Ok(Told { what: format!("scene of {shown}"), files: named.chain([scene.clone()]).collect() })
 }
 
-/// Loads a field, or a scene with its fields.
+/// Loads a field, a mesh, or a scene with its fields.
 ///
 /// # Errors
 /// As [`peek`], or when values are not finite, or objects cannot be put together.
 pub fn load(path: &Path, device: &Device) -> Result<(Subject, Provenance)> {
-    match file::scene_path(path) {
-        Some(scene) => file::load(&scene, device),
-        None => files::load(path, device).map(|(field, made)| (Subject::Field(field), made)),
-    }
+    open::subject(path, device)
 }

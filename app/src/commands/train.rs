@@ -25,7 +25,7 @@ pub fn run(args: &cli::Train, common: &Common, report: &mut Report) -> Result<()
     exists(&args.data)?;
     let preset = Preset::load(common.preset.as_deref().unwrap_or(PRESET), args.to, &common.set)?;
     let stem = output::stem(&args.data);
-    let out = output::field_path(args.out.as_deref(), &output::field_name(&stem, args.to))?;
+    let out = output::field_path(args.out.as_deref(), &output::field_name(&stem, args.to), args.to)?;
     let place = Place::claim(out, common)?;
     let device = device::choose(&common.device)?;
     let dataset = Arc::new(measure::load(&args.data, &[Split::Train, Split::Test], report)?);
@@ -45,8 +45,10 @@ pub fn run(args: &cli::Train, common: &Common, report: &mut Report) -> Result<()
         seed: common.seed,
         preset: preset.name,
         background: measure::background_of(&dataset),
+        ..Provenance::default()
     };
-    let bytes = files::save(&field, &provenance, &place.out)?;
+    let (bytes, notes) = files::any::save(&field, &provenance, &place.out)?;
+    notes.iter().for_each(|note| report.note(note));
     place.finish();
 
     let mut done = Done {

@@ -39,6 +39,8 @@ pub struct Shown {
     pub picture: Option<egui::Rect>,
     /// Keys that are held, by their place on the keyboard.
     held: HashSet<Key>,
+    /// The preview of the mesh on the graphics card, with its number.
+    pub mesh: Option<(u64, TextureHandle)>,
     /// A tool at work.
     pub drag: panels::hands::Drag,
 }
@@ -95,6 +97,7 @@ impl App {
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
                 panels::convert::show(ui, state);
                 panels::train::show(ui, state);
+                panels::mesh::show(ui, state, &mut shown.mesh);
             });
         });
         egui::CentralPanel::default().frame(egui::Frame::NONE).show(ui, |ui| {
@@ -102,7 +105,7 @@ impl App {
         });
         panels::dialogs::show(&ctx, state, shown.aspect);
         self.close(&ctx);
-        if self.state.jobs.is_busy() || self.state.timeline.is_busy() {
+        if self.state.jobs.is_busy() || self.state.timeline.is_busy() || self.state.mesh.at_work().is_some() {
             ctx.request_repaint_after_secs(LOOK);
         }
     }

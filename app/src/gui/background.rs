@@ -11,16 +11,17 @@ use retort_fields::compose::file::{self, Entry, SceneFile};
 use retort_fields::compose::floaters::Cleared;
 use retort_fields::compose::place::Place;
 use retort_fields::compose::project::{self, Packed};
-use retort_fields::compose::{Object, Subject};
+use retort_fields::compose::{Object, Subject, open};
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
-use retort_fields::files::{self, Provenance};
+use retort_fields::files::{self, Provenance, any};
 use retort_fields::registry::AnyField;
 use retort_render::path::CameraPath;
 
 use super::assets::{Asset, AssetId};
 use super::document::ItemId;
 use super::measure::Measured;
+use super::meshing::Preview;
 use super::recovery::{Kept, Left};
 use super::timeline;
 use crate::commands::demo::TEACHER;
@@ -101,6 +102,10 @@ pub enum Message {
     },
     /// A picture was written.
     Exported(PathBuf),
+    /// A mesh was written, and this is to be said of it.
+    Meshed(PathBuf, Vec<String>),
+    /// The surface at a level was drawn, or could not be.
+    MeshPreview(Box<Result<Preview>>),
     /// An object was measured against photos.
     Measured(Box<Measured>),
     /// Floaters of an object were looked for.
@@ -186,7 +191,7 @@ pub fn demo(device: &str) -> Result<(AnyField, Provenance)> {
 ///
 /// # Errors
 /// When a file cannot be read, or the objects of a scene cannot be put together.
-pub fn open(path: &Path, device: &str) -> Result<Message> {
+pub fn open_any(path: &Path, device: &str) -> Result<Message> {
     let Some(scene) = file::scene_path(path) else {
         return Ok(Message::Field(Box::new(load(path, device)?)));
     };
@@ -226,7 +231,7 @@ pub fn open_scene(scene: PathBuf, device: &str) -> Result<LoadedScene> {
 }
 
 fn load(path: &Path, device: &str) -> Result<Loaded> {
-    let (field, made) = files::load(path, &device::choose(device)?)?;
+    let (field, made) = open::field(path, &device::choose(device)?)?;
     Ok(Loaded { field, made, path: Some(path.to_path_buf()), name: output::stem(path) })
 }
 
@@ -264,7 +269,10 @@ pub fn pack(path: PathBuf, scene: &SceneFile, fields: &[Written], revision: u64)
 pub fn choose(ask: Ask) -> Message {
     let dialog = rfd::FileDialog::new();
     Message::Chosen(match ask {
-        Ask::Open => dialog.add_filter("fields and scenes", &["safetensors", "toml", project::ENDING]).pick_file(),
+        Ask::Open => {
+            let endings = [any::readable(), vec!["toml", project::ENDING]].concat();
+            dialog.add_filter("fields and scenes", &endings).pick_file()
+        }
         Ask::Cameras => dialog.add_filter("camera paths", &["json"]).pick_file(),
         Ask::Folder => dialog.pick_folder(),
         Ask::Save(endings) => dialog.add_filter(endings.join(", "), endings).save_file(),

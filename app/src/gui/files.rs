@@ -7,6 +7,7 @@ use retort_fields::compose::file::{self, Entry, SceneFile};
 use retort_fields::compose::project::is_project;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::RenderOptions;
+use retort_fields::files::any::{self, FileKind};
 
 use super::assets::{Asset, AssetId};
 use super::background::{self, Ask, Loaded, LoadedScene, Message, Written};
@@ -35,7 +36,9 @@ impl State {
     pub fn open(&mut self, path: &Path) {
         let is_scene = file::scene_path(path).is_some();
         let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-        if !is_scene && (path.is_dir() || is_json) {
+        // The meta.json of a folder of Gaussians is known by what is in it.
+        let is_photos = is_json && any::kind_of(path).is_ok_and(|kind| matches!(kind, FileKind::Ours));
+        if !is_scene && (path.is_dir() || is_photos) {
             self.train.data = path.display().to_string();
             self.news = format!("{}: choose a kind and train", super::name_of(path));
         } else if is_scene && self.history.is_changed() {
@@ -49,7 +52,7 @@ impl State {
     pub(super) fn load(&mut self, path: &Path) {
         let (file, device) = (path.to_path_buf(), self.device.clone());
         let what = format!("opening {}", super::name_of(path));
-        self.background.start(&what, move || background::open(&file, &device));
+        self.background.start(&what, move || background::open_any(&file, &device));
     }
 
     /// A field is there: it takes the place of the demo, or joins what is open.
@@ -59,6 +62,7 @@ impl State {
         if let Some(path) = &path {
             self.recent.note(path);
         }
+        let notes = made.notes.clone();
         let asset = self.assets.add(field, made, path, name.clone());
         let item = Item::new(asset, &name);
         if self.document().is_empty() && !self.history.is_changed() || self.is_demo {
@@ -72,7 +76,7 @@ impl State {
                 Err(error) => self.trouble("opening", error),
             }
         }
-        self.news = format!("{name} is open");
+        self.news = [vec![format!("{name} is open")], notes].concat().join("; ");
     }
 
     /// A scene is there: it takes the place of what is open.
@@ -107,6 +111,7 @@ impl State {
             }
             Purpose::SaveScene(_) => self.scene_path.clone().unwrap_or_else(|| file::NAME.into()),
             Purpose::ExportPicture(_) => PathBuf::from("retort.png"),
+            Purpose::ExportMesh => PathBuf::from("retort.glb"),
             Purpose::Path(what) => self.path_name(*what),
         };
         self.dialog = Some(Dialog::Name(purpose, proposed.display().to_string()));
@@ -155,6 +160,7 @@ impl State {
             Purpose::SaveField(id) => self.save_field(id, &path),
             Purpose::SaveScene(after) => self.save_scene(&path, after),
             Purpose::ExportPicture(size) => self.export_picture(&path, size),
+            Purpose::ExportMesh => self.export_mesh(&path),
             Purpose::Path(what) => self.path_named(what, &path),
         };
         if let Err(error) = done {
@@ -178,13 +184,20 @@ impl State {
         let gone = || Error::new("the object is not there any more");
         let item = self.document().get(id).ok_or_else(gone)?;
         let asset = self.assets.get(item.asset).ok_or_else(gone)?;
-        let path = output::field_path(Some(path), &output::field_name(&asset.name, asset.field.kind()))?;
+        let kind = asset.field.kind();
+        let path = output::field_path(Some(path), &output::field_name(&asset.name, kind), kind)?;
         let merged = asset.field.as_primitives().is_some() && !item.is_plain();
+        let foreign = path.extension().is_none_or(|ending| ending != any::ENDING);
         let (asset, field, made) = (asset.id, asset.field.clone(), asset.made.clone());
         let object = item.object(field.clone());
         self.background.start(&format!("saving {}", super::name_of(&path)), move || {
             if merged && let Some(field) = Subject::of(vec![object])?.as_field() {
-                retort_fields::files::save(field, &made, &path)?;
+                any::save(field, &made, &path)?;
+                return Ok(Message::Exported(path));
+            }
+            // Another format is an export: the object stays what is to be saved with the scene.
+            if foreign {
+                any::save(&field, &made, &path)?;
                 return Ok(Message::Exported(path));
             }
             background::save(vec![Written { asset, field, made, path }], None)

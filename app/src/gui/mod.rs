@@ -11,6 +11,7 @@ mod files;
 mod jobs;
 mod learn;
 mod measure;
+mod meshing;
 mod panels;
 mod pictures;
 mod recent;

@@ -193,7 +193,7 @@ mod tests {
         let parsed = filled().parse().unwrap();
         assert_eq!((cli.common.steps, cli.common.time), (parsed.options.steps, parsed.options.time));
         assert_eq!((cli.common.seed, &cli.common.set), (7, &parsed.set));
-        assert!(matches!(cli.command, Some(cli::Command::Convert(c)) if c.to == Kind::Hash));
+        assert!(matches!(cli.command, Some(cli::Command::Convert(c)) if c.to == Some(Kind::Hash)));
         let line = Recipe::new(Kind::Mlp).line("train", Path::new("my photos"), "auto");
         assert_eq!(line, "retort train 'my photos' --to mlp --preset fast");
     }

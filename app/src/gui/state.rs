@@ -17,6 +17,7 @@ use super::background::{Background, Message};
 use super::document::{Document, History, Item, ItemId};
 use super::jobs::{Jobs, Lesson, Unfinished};
 use super::measure::Measured;
+use super::meshing::MeshForm;
 use super::panels::overlay::Overlays;
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
@@ -113,6 +114,8 @@ pub enum Purpose {
     Measure(ItemId),
     /// A picture of the view, of this size.
     ExportPicture([u32; 2]),
+    /// A mesh of what is visible.
+    ExportMesh,
     /// The way of the camera: its file, its pictures or its film.
     Path(PathUse),
 }
@@ -180,6 +183,8 @@ pub struct State {
     pub convert: ConvertForm,
     /// The panel of trainings.
     pub train: TrainForm,
+    /// The panel of meshes.
+    pub mesh: MeshForm,
     /// Where fields are computed.
     pub device: String,
     /// The scene's file.
@@ -243,6 +248,7 @@ impl State {
             compare: Compare::default(),
             split: 0.5,
             train: TrainForm { data: String::new(), recipe: Recipe::new(Kind::ALL[0]) },
+            mesh: MeshForm::default(),
             convert,
             device,
             scene_path: None,
@@ -312,6 +318,8 @@ impl State {
                 self.recovered(loaded, left);
             }
             Message::Exported(path) => self.news = format!("{} written", path.display()),
+            Message::MeshPreview(preview) => self.previewed(*preview),
+            Message::Meshed(path, lines) => self.news = format!("{} written: {}", path.display(), lines.join(";")),
             Message::Path(file) => self.opened_path(*file),
             Message::CalledOff(what) => self.news = format!("{what} called off"),
             Message::Chosen(path) => self.chosen(path),
@@ -456,7 +464,7 @@ impl State {
     }
 
     /// The number of what is visible; the same number means the same picture.
-    fn shown_key(&mut self) -> u64 {
+    pub(super) fn shown_key(&mut self) -> u64 {
         let bare = |item: &Item| Item { id: 0, name: String::new(), locked: false, ..item.clone() };
         let shown: Vec<Item> = self.document().items().filter(|item| item.visible).map(bare).collect();
         if shown != self.shown.0 {

@@ -9,6 +9,7 @@ pub mod file;
 pub mod floaters;
 pub mod merge;
 mod object;
+pub mod open;
 pub mod place;
 pub mod project;
 pub mod region;
@@ -21,18 +22,21 @@ pub use object::{Object, scene_from_object};
 
 use crate::error::Result;
 use crate::field::Field;
+use crate::mesh::teacher::MeshField;
 use crate::registry::AnyField;
 
 /// The most objects of a scene.
 pub const MAX_OBJECTS: usize = 256;
 
-/// What can be looked at and taught to a student: a field, or a scene of several. Use it as `dyn Field`.
+/// What can be looked at and taught to a student: a field, a scene of several, or a mesh. Use it as `dyn Field`.
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// A field as it is.
     Field(AnyField),
     /// Objects, moved and edited.
     Composition(Box<Composition>),
+    /// A triangle mesh.
+    Mesh(Box<MeshField>),
 }
 
 impl Subject {
@@ -55,6 +59,7 @@ impl Subject {
         match self {
             Self::Field(field) => field.kind().to_string(),
             Self::Composition(whole) => format!("scene of {}", whole.objects().count()),
+            Self::Mesh(mesh) => format!("mesh of {} triangles", mesh.mesh().triangles.len()),
         }
     }
 
@@ -62,7 +67,7 @@ impl Subject {
     pub fn as_field(&self) -> Option<&AnyField> {
         match self {
             Self::Field(field) => Some(field),
-            Self::Composition(_) => None,
+            Self::Composition(_) | Self::Mesh(_) => None,
         }
     }
 }
@@ -74,6 +79,7 @@ impl Deref for Subject {
         match self {
             Self::Field(field) => &**field,
             Self::Composition(whole) => &**whole,
+            Self::Mesh(mesh) => &**mesh,
         }
     }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use super::file::SceneFile;
+use super::open;
 use super::project::{Project, is_project};
 use crate::error::Result;
-use crate::files::{self, Provenance, Summary};
+use crate::files::{Provenance, Summary};
 use crate::registry::AnyField;
 
 /// A scene's place, open for reading.
@@ -52,22 +53,22 @@ impl Place {
     /// What the field that the scene calls `field` says of itself; reads its header alone.
     ///
     /// # Errors
-    /// As [`files::peek`] or [`Project::peek`].
+    /// As [`open::peek`] or [`Project::peek`].
     pub fn peek(&mut self, field: &Path) -> Result<Summary> {
         match (self.file_of(field), self) {
             (_, Self::Project(project)) => project.peek(field),
-            (file, Self::Folder(_)) => files::peek(&file.unwrap_or_default()),
+            (file, Self::Folder(_)) => open::peek(&file.unwrap_or_default()),
         }
     }
 
     /// Loads the field that the scene calls `field`.
     ///
     /// # Errors
-    /// As [`files::load`] or [`Project::load`].
+    /// As [`open::field`] or [`Project::load`].
     pub fn load(&mut self, field: &Path, device: &Device) -> Result<(AnyField, Provenance)> {
         match (self.file_of(field), self) {
             (_, Self::Project(project)) => project.load(field, device),
-            (file, Self::Folder(_)) => files::load(&file.unwrap_or_default(), device),
+            (file, Self::Folder(_)) => open::field(&file.unwrap_or_default(), device),
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct Provenance {
     pub preset: String,
     /// The background that photos with alpha were compared over, sRGB.
     pub background: Option<[f32; 3]>,
+    /// What a person should know of how it was read from another program's file.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// What a file says of itself, without its values.
@@ -222,10 +225,23 @@ pub fn peek_from(file: impl Read, bytes: u64) -> Result<Summary> {
 }
 
 fn summary(header: &Header) -> Result<Summary> {
-    let Document { config, scene, provenance, .. } = document(&header.json)?;
-    check_shapes(&config, &header.tensors)?;
+    summary_from(&header.json, &header.tensors, header.file_bytes)
+}
+
+/// What the parts of a field say of it; its size is not known from them.
+///
+/// # Errors
+/// As [`peek`]; no file is named.
+pub fn summary_of(archive: &Archive) -> Result<Summary> {
+    let tensors: Vec<_> = archive.tensors.iter().map(|(name, shape, _)| (name.clone(), *shape)).collect();
+    summary_from(&archive.json, &tensors, 0)
+}
+
+fn summary_from(json: &serde_json::Value, tensors: &[(String, [usize; 2])], bytes: u64) -> Result<Summary> {
+    let Document { config, scene, provenance, .. } = document(json)?;
+    check_shapes(&config, tensors)?;
     let names = config.shapes()?;
-    let tensors: Vec<_> = header.tensors.iter().filter(|(n, _)| names.iter().any(|(m, _)| m == n)).cloned().collect();
+    let tensors: Vec<_> = tensors.iter().filter(|(n, _)| names.iter().any(|(m, _)| m == n)).cloned().collect();
     let params = tensors.iter().map(|(_, [r, c])| (r * c) as u64).sum();
-    Ok(Summary { kind: config.kind(), config, scene, params, tensors, bytes: header.file_bytes, provenance })
+    Ok(Summary { kind: config.kind(), config, scene, params, tensors, bytes, provenance })
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::field::{Param, ParamMut, Scene, tensor, values};
 use crate::ops;
-use crate::ops::hash_encode::spec::HashSpec;
+use crate::ops::hash_encode::spec::{self as hash_spec, HashSpec};
 use crate::ops::mlp::spec::MlpSpec;
 use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
 use crate::parts::network;
@@ -31,6 +31,13 @@ pub struct HashConfig {
     pub base_resolution: u32,
     /// Resolution of the finest grid.
     pub finest_resolution: u32,
+    /// Binary logarithm of the ratio of neighbouring resolutions, where another program rounded it in its own way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log2_growth: Option<f32>,
+    /// Whether dense grids have points beyond their last cell, as torch-ngp's have; see
+    /// [`crate::ops::hash_encode::spec::HashConfig::far_points`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub far_points: bool,
     /// Hidden widths of the density network.
     pub sigma_hidden: Vec<usize>,
     /// What every volume has.
@@ -88,6 +95,9 @@ impl Hash {
             config.base_resolution,
             config.finest_resolution,
         )?;
+        let (log2_growth, far_points) = (config.log2_growth, config.far_points);
+        let hash_spec =
+            HashSpec::from_config(hash_spec::HashConfig { log2_growth, far_points, ..hash_spec.config().clone() })?;
         let sigma_spec = network::plain(hash_spec.out_dim(), &config.sigma_hidden, 1 + config.volume.latent);
         Ok((hash_spec, sigma_spec, config.volume.colour_spec()))
     }

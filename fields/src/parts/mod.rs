@@ -12,4 +12,5 @@ pub mod network;
 pub mod occupancy;
 pub mod packed;
 pub mod sh;
+pub mod sh_turn;
 pub mod trunc_exp;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use eframe::egui::{Button, Context, Grid, Id, Key, KeyboardShortcut, Modal, ScrollArea, TextEdit, Ui};
 use retort_fields::compose::project::is_project;
+use retort_fields::files::any;
 
 use super::copy_line;
 use crate::gui::background::Ask;
@@ -103,8 +104,11 @@ fn wording(purpose: &Purpose) -> (&'static str, &'static str, Ask) {
     match purpose {
         Purpose::Open => ("Open a field or a scene", "Open", Ask::Open),
         Purpose::Measure(_) => ("Measure against photos", "Measure", Ask::Folder),
-        Purpose::SaveField(_) => ("Save the field", "Save", Ask::Save(&["safetensors"])),
+        Purpose::SaveField(_) => {
+            ("Save the field", "Save", Ask::Save(&["safetensors", "ply", "spz", "sog", "splat", "glb", "ingp", "npz"]))
+        }
         Purpose::SaveScene(_) => ("Save the scene", "Save", Ask::Save(&["toml", "retort"])),
+        Purpose::ExportMesh => ("Export a mesh", "Export", Ask::Save(&["glb"])),
         Purpose::ExportPicture(_) => ("Export a picture", "Export", Ask::Save(&["png"])),
         Purpose::Path(what) => what.wording(),
     }
@@ -159,7 +163,7 @@ fn writes(purpose: &Purpose) -> bool {
 fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspect: f32) {
     match purpose {
         Purpose::Open => {
-            ui.weak("A .safetensors field, a scene.toml or its folder, a .retort project; photos go to the panel of trainings.");
+            ui.weak("A field of Retort or of another program (its content says which), a scene.toml or its folder, a .retort project; photos go to the panel of trainings.");
         }
         Purpose::Measure(_) => {
             ui.weak("A folder of posed photos of the same scene: PSNR and SSIM on those that were not trained on.");
@@ -176,9 +180,13 @@ fn explain(ui: &mut Ui, state: &State, purpose: &mut Purpose, path: &Path, aspec
             ui.weak("A name that ends in .retort makes one file of it all.");
         }
         Purpose::SaveField(id) => {
+            ui.weak(format!("The ending says the format: {}.", any::endings().join(", ")));
             if has_edits(state, *id) {
                 ui.weak("Edits of a volume are not in its own file: save the scene, or bake it first.");
             }
+        }
+        Purpose::ExportMesh => {
+            ui.weak("A GLB with what is set in the panel of meshes, on the right.");
         }
         Purpose::Path(_) => {}
         Purpose::ExportPicture(size) => {

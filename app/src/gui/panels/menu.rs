@@ -6,7 +6,7 @@ use crate::commands::work::quoted;
 use crate::gui::app::Shown;
 use crate::gui::pictures::Mode;
 use crate::gui::shortcuts::Action;
-use crate::gui::state::{Backdrop, State};
+use crate::gui::state::{Backdrop, Purpose, State};
 
 /// Shows it.
 pub fn show(ui: &mut Ui, state: &mut State, shown: &Shown) {
@@ -51,6 +51,9 @@ fn file(ui: &mut Ui, state: &mut State, aspect: f32) {
     ui.separator();
     for action in [Action::Save, Action::SaveAs, Action::SaveField, Action::Export] {
         entry(ui, state, aspect, action);
+    }
+    if ui.add_enabled(!state.document().is_empty(), Button::new("Export mesh…")).clicked() {
+        state.ask_name(Purpose::ExportMesh);
     }
     ui.separator();
     entry(ui, state, aspect, Action::Quit);

@@ -5,6 +5,7 @@ pub mod dialogs;
 pub mod hands;
 pub mod jobs;
 pub mod menu;
+pub mod mesh;
 pub mod outliner;
 pub mod overlay;
 mod path_lines;

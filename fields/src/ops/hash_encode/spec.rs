@@ -23,6 +23,14 @@ pub struct HashConfig {
     pub base_resolution: u32,
     /// Ratio of the resolutions of neighbouring levels, at least 1.
     pub growth: f32,
+    /// Its binary logarithm, where it was rounded in another way than from `growth` (torch-ngp: once, from double
+    /// precision; the finest level would be off by a thousandth of a cell).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log2_growth: Option<f32>,
+    /// Whether a dense level has grid points beyond its last cell, `(resolution + 1)³` of them, where Instant-NGP's index
+    /// begins anew (torch-ngp).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub far_points: bool,
 }
 
 /// One level of the table.
@@ -30,7 +38,7 @@ pub struct HashConfig {
 pub struct Level {
     /// Cells along the unit cube: a point x lies at `x · scale + 0.5`.
     pub scale: f32,
-    /// Grid points per axis.
+    /// Grid points per axis, by which a dense index counts.
     pub resolution: u32,
     /// First entry in the table.
     pub offset: usize,
@@ -71,7 +79,15 @@ impl HashSpec {
         } else {
             1.0
         };
-        Self::from_config(HashConfig { levels, features, log2_table_size, base_resolution, growth })
+        Self::from_config(HashConfig {
+            levels,
+            features,
+            log2_table_size,
+            base_resolution,
+            growth,
+            log2_growth: None,
+            far_points: false,
+        })
     }
 
     /// Lays out the levels of `config`.
@@ -80,7 +96,7 @@ impl HashSpec {
     /// When a number is outside the range that [`HashConfig`] gives.
     pub fn from_config(config: HashConfig) -> Result<Self> {
         check(&config)?;
-        let log2_growth = rounded(f64::from(config.growth).log2());
+        let log2_growth = config.log2_growth.unwrap_or_else(|| rounded(f64::from(config.growth).log2()));
         let mut offset = 0;
         let mut levels = Vec::with_capacity(config.levels);
         for l in 0..config.levels {
@@ -90,7 +106,7 @@ impl HashSpec {
                 return Err(Error::new(format!("hash encoding: level {l} has {scale} cells per axis"))
                     .remedy("choose a growth or a finest resolution that stays below 2 million cells"));
             }
-            let resolution = scale.ceil() as u32 + 1;
+            let resolution = scale.ceil() as u32 + 1 + u32::from(config.far_points);
             let cells = u64::from(resolution).pow(3);
             let table = 1_u64 << config.log2_table_size;
             let size = cells.next_multiple_of(8).min(table) as usize;
@@ -152,6 +168,9 @@ fn check(config: &HashConfig) -> Result<()> {
     }
     if !(config.growth.is_finite() && config.growth >= 1.0) {
         return wrong(format!("growth is {}", config.growth), "choose a finest resolution no lower than the base");
+    }
+    if config.log2_growth.is_some_and(|log| !(0.0..=16.0).contains(&log)) {
+        return wrong(format!("log2_growth is {:?}", config.log2_growth), "choose 0 to 16, or leave it out");
     }
     Ok(())
 }

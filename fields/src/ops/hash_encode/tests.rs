@@ -179,8 +179,23 @@ fn a_nan_point_is_harmless_and_bad_configurations_are_refused() {
     assert!(HashSpec::new(16, 2, 19, 0, 2048).is_err());
     assert!(HashSpec::new(16, 2, 19, 16, 8).is_err());
     assert!(HashSpec::new(2, 2, 19, 16, u32::MAX).is_err());
-    let config = HashConfig { levels: 2, features: 2, log2_table_size: 10, base_resolution: 4, growth: f32::NAN };
-    assert!(HashSpec::from_config(config).is_err());
+    let good = HashSpec::new(2, 2, 10, 4, 8).unwrap().config().clone();
+    assert!(HashSpec::from_config(HashConfig { growth: f32::NAN, ..good.clone() }).is_err());
+    assert!(HashSpec::from_config(HashConfig { log2_growth: Some(f32::NAN), ..good }).is_err());
+}
+
+/// The levels that torch-ngp lays out for 16 to 2048: `min(T, (R + 1)³ rounded up to 8)` entries, and scales
+/// `16 · 2^(7 l / 15) − 1`.
+#[test]
+fn far_points_and_an_exact_growth_are_torch_ngps() {
+    let ours = HashSpec::new(16, 2, 19, 16, 2048).unwrap();
+    let log2_growth = Some((7.0_f64 / 15.0) as f32);
+    let theirs = HashSpec::from_config(HashConfig { log2_growth, far_points: true, ..ours.config().clone() }).unwrap();
+    let sizes: Vec<_> = theirs.levels().iter().map(|l| l.size).collect();
+    assert_eq!(sizes[..6], [4920, 13_824, 32_768, 85_184, 216_000, 524_288]);
+    assert!(theirs.levels().iter().zip(ours.levels()).all(|(a, b)| (a.scale - b.scale).abs() < 0.01));
+    assert_eq!(theirs.levels()[15].scale, 2047.0);
+    assert_eq!((theirs.levels()[0].resolution, ours.levels()[0].resolution), (17, 16));
 }
 
 #[test]

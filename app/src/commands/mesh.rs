@@ -1,0 +1,111 @@
+//! `retort mesh`: the surface of a field as a textured mesh in a GLB file.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use retort_fields::device;
+use retort_fields::error::{Error, Result};
+use retort_fields::mesh::export::{self, Made, Method, Options, Paint, Stage};
+use retort_fields::mesh::glb;
+
+use super::convert::check_input;
+use super::{Stop, made_by, measure, open};
+use crate::cli::{self, Common};
+use crate::report::{Done, Report, clock, size};
+use crate::{interrupt, output};
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the field is bad or has no surface, the file cannot be written, or the run is interrupted.
+pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(), Stop> {
+    let started = Instant::now();
+    let out = place(args)?;
+    output::check(&out, common.overwrite)?;
+    let told = open::peek(&args.input)?;
+    check_input(&told.files, &out)?;
+    let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
+    made.notes.iter().for_each(|note| report.note(note));
+
+    let options = options(args);
+    if let Paint::Texture(side) = options.paint {
+        let most =
+            glb::predicted_size(options.faces / 2 + options.faces / 10, options.faces, glb::Paint::Texture(side));
+        report.detail(&format!("at most about {} are written", size(most)));
+    }
+    report.begin(None);
+    let mut tell = |stage: Stage| {
+        report.progress(&measure::step(stage.name(), stage.index() + 1, Stage::ALL.len(), None));
+        !interrupt::requested()
+    };
+    let mesh = export::made(&*field, &options, measure::background(&made), &mut tell);
+    report.end();
+    let Some(mesh) = mesh? else { return Err(Stop::interrupted()) };
+    let bytes = export::write(&mesh.mesh, !args.lit, &made_by(), &out)?;
+
+    let seconds = started.elapsed().as_secs_f32();
+    let done = Done {
+        out: Some(out.display().to_string()),
+        seconds: Some(seconds),
+        bytes: Some(bytes),
+        psnr_teacher: Some(mesh.picture_psnr),
+        ..Done::default()
+    };
+    let took = clock(f64::from(seconds));
+    report.done(&done, &format!("{}: {} in {took}\n{}", out.display(), size(bytes), lines(&mesh).join("\n")));
+    Ok(())
+}
+
+/// What a person wants to know of a mesh.
+pub fn lines(made: &Made) -> Vec<String> {
+    let r = &made.report;
+    let closed = if r.watertight { "watertight".into() } else { format!("{} open edges", r.border_edges) };
+    let pieces = if r.components == 1 { "1 piece".into() } else { format!("{} pieces", r.components) };
+    let gone = if made.dropped > 0 { format!(", {} small ones dropped", made.dropped) } else { String::new() };
+    let mut lines = vec![
+        format!("  {} triangles, {} vertices, {pieces}{gone}, {closed}", r.triangles, r.vertices),
+        format!("  surface by {}, level {:.3}", made.method.name(), made.level),
+        format!(
+            "  its pictures: {:.2} dB against the field's, outlines agree to {:.1} %",
+            made.picture_psnr,
+            100.0 * made.outline
+        ),
+    ];
+    lines.extend(made.texel_psnr.map(|psnr| format!("  its texture: {psnr:.2} dB against the field on the surface")));
+    lines
+}
+
+/// The options that the flags ask for.
+pub fn options(args: &cli::Mesh) -> Options {
+    let default = Options::default();
+    Options {
+        method: args.method,
+        level: args.level,
+        resolution: args.resolution.unwrap_or(default.resolution),
+        faces: args.faces.unwrap_or(default.faces),
+        paint: if args.vertex_colors { Paint::Vertices } else { args.texture.map_or(default.paint, Paint::Texture) },
+        keep: args.keep.unwrap_or(default.keep),
+    }
+}
+
+/// The file of the result.
+fn place(args: &cli::Mesh) -> Result<PathBuf> {
+    let name = PathBuf::from(format!("{}.glb", output::stem(&args.input)));
+    let Some(out) = &args.out else { return Ok(name) };
+    if out.is_dir() {
+        return Ok(out.join(name));
+    }
+    match out.extension() {
+        None => Ok(out.with_extension("glb")),
+        Some(ending) if ending.eq_ignore_ascii_case("glb") => Ok(out.clone()),
+        Some(ending) => {
+            let what = format!("meshes are not written as .{}", ending.to_string_lossy());
+            Err(Error::new(what).file(out).remedy("let the name end in .glb"))
+        }
+    }
+}
+
+/// A way to find the surface, by its name.
+pub fn method(text: &str) -> Result<Method, String> {
+    Method::ALL.into_iter().find(|m| m.name() == text).ok_or_else(|| "use auto, density or depth".into())
+}

@@ -1,0 +1,158 @@
+//! A field asked for its surface: densities at points, and the colour that it shows where a surface is.
+//!
+//! A field has no surface but a fog that thickens, so its colour at a point of a mesh is that of a short ray through it,
+//! from outside to inside along the normal: `rgb = Σ Tᵢ αᵢ cᵢ / Σ Tᵢ αᵢ`. Seen straight on from everywhere, it does not
+//! depend on a view.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use glam::Vec3;
+use rayon::prelude::*;
+use retort_shaders::Aabb;
+
+use crate::field::{Field, Volume, tensor, values};
+use crate::parts::contraction::Contraction;
+use crate::parts::occupancy::Occupancy;
+
+/// Cells of the grid that tells where Gaussians are.
+const CELLS: u32 = 128;
+/// Points that a field is asked for at a time: what it computes for them stays in memory.
+const ASKED: usize = 1 << 16;
+/// Samples of a ray through the surface.
+const SAMPLES: usize = 12;
+/// How far to either side it reaches, in steps of the field's own rays.
+const REACH: f32 = 6.0;
+/// Directions of the axes, for primitives, whose density depends on it.
+const AXES: [Vec3; 3] = [Vec3::X, Vec3::Y, Vec3::Z];
+
+/// A field that is asked.
+pub struct Asked<'a> {
+    field: &'a dyn Field,
+    grid: Arc<Occupancy>,
+    warp: Contraction,
+    /// Half the length of a ray through the surface, scene units.
+    reach: f32,
+}
+
+impl<'a> Asked<'a> {
+    /// Prepares to ask.
+    pub fn new(field: &'a dyn Field) -> Self {
+        let volume = field.as_volume();
+        let full = || Occupancy::new_full(CELLS, field.scene().bounds);
+        let grid = match (volume, field.as_primitives()) {
+            (Some(volume), _) => Arc::clone(volume.occupancy()),
+            (None, Some(primitives)) => Arc::new(primitives.occupancy_grid(CELLS)),
+            (None, None) => Arc::new(full()),
+        };
+        let cell = 1.0 / grid.cells_per_unit().max_element();
+        let step = volume.map_or(0.25 * cell, |v| v.march_spec().step);
+        Self { field, grid, warp: field.scene().warp(), reach: REACH * step }
+    }
+
+    /// Whether anything may be in a box, scene units.
+    pub fn may_hold(&self, part: Aabb) -> bool {
+        if self.warp != Contraction::Identity && part.min.abs().max(part.max.abs()).length() > 1.0 {
+            return true;
+        }
+        let top = self.grid.resolution() - 1;
+        let cell = |p: Vec3| self.grid.in_cells(p).max(Vec3::ZERO).as_uvec3().min(glam::UVec3::splat(top));
+        let (low, high) = (cell(part.min), cell(part.max));
+        let row = |z, y| (low.x..=high.x).any(|x| self.grid.block(glam::UVec3::new(x, y, z)).occupied);
+        (low.z..=high.z).any(|z| (low.y..=high.y).any(|y| row(z, y)))
+    }
+
+    /// Densities per scene unit at points in scene units, `[n]`; 0 where the field is empty.
+    pub fn sigma(&self, points: &[Vec3]) -> Vec<f32> {
+        let mut sigma = vec![0.0; points.len()];
+        let inside: Vec<usize> = self.inside(points);
+        for part in inside.chunks(ASKED) {
+            let asked: Vec<Vec3> = part.iter().map(|&i| points[i]).collect();
+            for (&i, value) in part.iter().zip(self.log_sigma(&asked)) {
+                sigma[i] = value.exp();
+            }
+        }
+        sigma
+    }
+
+    /// Those of the points that lie in cells that are not empty.
+    fn inside(&self, points: &[Vec3]) -> Vec<usize> {
+        (0..points.len()).into_par_iter().filter(|&i| self.grid.contains(self.warp.apply(points[i]))).collect()
+    }
+
+    fn log_sigma(&self, points: &[Vec3]) -> Vec<f32> {
+        if let Some(volume) = self.field.as_volume() {
+            return values(volume.log_sigma(self.warped(volume, points)));
+        }
+        let Some(primitives) = self.field.as_primitives() else { return vec![f32::NEG_INFINITY; points.len()] };
+        // A density from no side in particular: the mean of those along the axes.
+        let x = flat(points);
+        let mut sum = vec![0.0_f32; points.len()];
+        for axis in AXES {
+            let said = primitives.sample(&x, &axis.to_array().repeat(points.len()));
+            sum.iter_mut().zip(&said.log_sigma).for_each(|(sum, log)| *sum += log.exp() / AXES.len() as f32);
+        }
+        sum.into_iter().map(f32::ln).collect()
+    }
+
+    fn warped(&self, volume: &dyn Volume, points: &[Vec3]) -> Tensor<2> {
+        let x = points.iter().flat_map(|p| self.warp.apply(*p).to_array()).collect();
+        tensor(x, [points.len(), 3], &volume.device())
+    }
+
+    /// Log-densities `[n]` and colours `[n, 3]` at points seen along unit `directions`.
+    fn seen(&self, points: &[Vec3], directions: &[Vec3]) -> (Vec<f32>, Vec<f32>) {
+        let d = flat(directions);
+        if let Some(volume) = self.field.as_volume() {
+            let said = volume.block1(self.warped(volume, points));
+            let d = tensor(d, [points.len(), 3], &volume.device());
+            return (values(said.log_sigma), values(volume.block2(said.latent, d)));
+        }
+        let said = self.field.as_primitives().map(|p| p.sample(&flat(points), &d));
+        said.map_or_else(
+            || (vec![f32::NEG_INFINITY; points.len()], vec![0.0; 3 * points.len()]),
+            |said| (said.log_sigma, said.rgb),
+        )
+    }
+
+    /// The colours, sRGB in `[0, 1]`, that the field shows at points of a surface with these unit normals. Where a ray meets
+    /// nothing (a mesh may lie a little beside its field) the colour is that of the place itself.
+    pub fn colours(&self, points: &[Vec3], normals: &[Vec3]) -> Vec<[f32; 3]> {
+        let per = ASKED / SAMPLES;
+        let parts = points.chunks(per).zip(normals.chunks(per));
+        parts.flat_map(|(points, normals)| self.colours_of_part(points, normals)).collect()
+    }
+
+    fn colours_of_part(&self, points: &[Vec3], normals: &[Vec3]) -> Vec<[f32; 3]> {
+        let step = 2.0 * self.reach / SAMPLES as f32;
+        let at = |i: usize, k: usize| points[i] + (self.reach - (k as f32 + 0.5) * step) * normals[i];
+        let all: Vec<Vec3> =
+            (0..points.len()).flat_map(|i| (0..SAMPLES).map(move |k| (i, k))).map(|(i, k)| at(i, k)).collect();
+        let inside = self.inside(&all);
+        let asked: Vec<Vec3> = inside.iter().map(|&i| all[i]).collect();
+        let along: Vec<Vec3> = inside.iter().map(|&i| -normals[i / SAMPLES]).collect();
+        let (log_sigma, rgb) = self.seen(&asked, &along);
+        let (mut sum, mut left) = (vec![[0.0_f32; 4]; points.len()], vec![1.0_f32; points.len()]);
+        for ((&i, log), c) in inside.iter().zip(&log_sigma).zip(rgb.chunks_exact(3)) {
+            let row = i / SAMPLES;
+            let alpha = 1.0 - (-log.exp() * step).exp();
+            let weight = left[row] * alpha;
+            left[row] -= weight;
+            (0..3).for_each(|channel| sum[row][channel] += weight * c[channel]);
+            sum[row][3] += weight;
+        }
+        let missed: Vec<usize> = (0..points.len()).filter(|&i| sum[i][3] < 1e-4).collect();
+        if !missed.is_empty() {
+            let pick = |all: &[Vec3], sign: f32| missed.iter().map(|&i| sign * all[i]).collect::<Vec<_>>();
+            let (_, rgb) = self.seen(&pick(points, 1.0), &pick(normals, -1.0));
+            for (&i, c) in missed.iter().zip(rgb.chunks_exact(3)) {
+                sum[i] = [c[0], c[1], c[2], 1.0];
+            }
+        }
+        sum.into_iter().map(|[r, g, b, weight]| [r, g, b].map(|c| (c / weight).clamp(0.0, 1.0))).collect()
+    }
+}
+
+fn flat(points: &[Vec3]) -> Vec<f32> {
+    points.iter().flat_map(Vec3::to_array).collect()
+}
