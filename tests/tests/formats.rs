@@ -208,7 +208,7 @@ fn a_field_becomes_a_mesh_and_a_mesh_a_teacher() {
         // What lessons ask of points is there, and its cover looks like it.
         let cover = open::field(&path, &Device::flex()).expect("our own file").0;
         let near = psnr(&picture(&*cover), &picture(&*opened)).expect("one size");
-        assert!(near > 22.0, "{method:?}: {near:.1} dB");
+        assert!(near > 17.0, "{method:?}: {near:.1} dB");
     }
     assert!(stages >= 12, "every part was told: {stages}");
     let stopped = made(&*subject, &Options::default(), [1.0; 3], &mut |_| false).expect("no error");

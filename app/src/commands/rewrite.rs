@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use retort_fields::compose::Subject;
 use retort_fields::compose::file::scene_path;
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
@@ -49,8 +50,11 @@ fn written(input: &Path, out: &Path, common: &Common) -> Result<(String, u64, Ve
     let (subject, made) = open::load(input, &device::choose(&common.device)?)?;
     let mut notes = made.notes.clone();
     let field = subject.as_field().ok_or_else(|| {
-        let what = "several objects, or edits of a volume, are not one field";
-        Error::new(what).file(input).remedy("add --to KIND: it bakes what is seen into one")
+        let what = match subject {
+            Subject::Mesh(_) => "a mesh is no field",
+            _ => "several objects, or edits of a volume, are not one field",
+        };
+        Error::new(what).file(input).remedy("add --to KIND: what is seen is taught to a field of that kind")
     })?;
     let what = match field {
         AnyField::Gaussians(_) => format!("{} Gaussians", field.params()[0].tensor.dims()[0]),

@@ -58,7 +58,8 @@ pub struct MeshForm {
 pub struct Key {
     /// What is visible.
     number: u64,
-    level: f32,
+    /// The level.
+    pub level: f32,
     camera: Camera,
 }
 

@@ -10,6 +10,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use retort_fields::compose::Edit;
 use retort_fields::compose::region::{Part, Shape};
+use retort_fields::mesh::export::Method;
 use retort_fields::registry::Kind;
 
 use super::app::App;
@@ -495,4 +496,56 @@ fn a_camera_path_is_made_played_and_exported() {
     window.press(Modifiers::COMMAND, Key::Z);
     window.press(Modifiers::COMMAND, Key::Z);
     assert_eq!(window.state().document().path().keyframes.len(), 1, "one action, one step");
+}
+
+/// A mesh of the demo is previewed at a level and exported; the file opens again as an object, and Gaussians are written in
+/// another program's format and opened, too.
+#[test]
+fn a_mesh_is_previewed_exported_and_opened_and_so_are_gaussians() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mesh, splats) = (folder.path().join("demo.glb"), folder.path().join("demo.spz"));
+    let mut window = Window::open(&[]);
+    window.until("the demo", |state| state.selection().is_some());
+    let form = &mut window.state_mut().mesh;
+    (form.resolution, form.faces, form.texture, form.method) = (40, 3000, Some(128), Method::Density);
+    form.shown = true;
+    window.until("a preview", |state| state.mesh.preview.is_some());
+    let solid = |state: &State| {
+        let preview = state.mesh.preview.as_ref().expect("a preview");
+        preview.rgba.chunks_exact(4).filter(|p| p[3] > 128).count()
+    };
+    let before = solid(window.state());
+    assert!(before > 2000, "the preview shows the surface: {before} pixels");
+    // Another level is another picture.
+    let triangles = |state: &State| state.mesh.preview.as_ref().map_or(0, |p| p.triangles);
+    let level_is = |level: f32| move |state: &State| state.mesh.preview.as_ref().is_some_and(|p| p.key.level == level);
+    window.state_mut().mesh.level = Some(20.0);
+    window.until("a preview at a level", level_is(20.0));
+    let low = triangles(window.state());
+    window.state_mut().mesh.level = Some(490.0);
+    window.until("another preview", level_is(490.0));
+    assert_ne!(triangles(window.state()), low, "the surface is another one");
+    assert!(solid(window.state()) > 2000, "it is shown");
+    window.state_mut().mesh.level = None;
+
+    assert!(window.state().mesh_line().contains("--resolution 40 --faces 3000 --texture 128"));
+    window.state_mut().ask_name(Purpose::ExportMesh);
+    window.name(&mesh, "Export");
+    window.until("the mesh", |state| state.background.busy().next().is_none());
+    assert!(window.state().news.contains("triangles"), "{} {:?}", window.state().news, window.state().troubles);
+
+    window.state_mut().open(&mesh);
+    window.until("the mesh is open", |state| {
+        state.selection().is_some_and(|(_, asset)| asset.field.kind() == Kind::Gaussians)
+    });
+    assert!(window.state().news.contains("triangles"), "{}", window.state().news);
+    let id = window.state().selected.expect("the mesh");
+    window.state_mut().ask_name(Purpose::SaveField(id));
+    window.name(&splats, "Save");
+    window.until("the Gaussians", |state| state.background.busy().next().is_none());
+    let n = window.state().document().items().count();
+    window.state_mut().open(&splats);
+    window.until("they are open", |state| state.document().items().count() > n);
+    assert!(window.state().troubles.is_empty(), "{:?}", window.state().troubles);
+    assert!(contrast(&window.picture()) > 60, "the picture is blank");
 }

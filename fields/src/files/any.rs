@@ -66,7 +66,7 @@ pub fn kind_of(path: &Path) -> Result<FileKind> {
 /// When the file is missing, cut short, of no known format, of the wrong shapes, or holds values that are not finite.
 pub fn load(path: &Path, device: &Device) -> Result<(AnyField, Provenance)> {
     let (held, label, notes) = match kind_of(path)? {
-        FileKind::Ours => return field::load(path, device),
+        FileKind::Ours => return field::load(path, device).map_err(|e| unknown(path, e)),
         FileKind::Splats(format) => (Held::Gaussians(read_splats(format, path)?), format.label(), Vec::new()),
         FileKind::Trainer(trainer) => {
             let (held, notes) = (trainer.read)(&mut Source::open(path)?).map_err(|e| e.file(path))?;
@@ -95,7 +95,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(AnyField, Provenance)> {
 /// When the file is missing, cut short, of no known format, or its tensors have the wrong shapes.
 pub fn peek(path: &Path) -> Result<Summary> {
     match kind_of(path)? {
-        FileKind::Ours => field::peek(path),
+        FileKind::Ours => field::peek(path).map_err(|e| unknown(path, e)),
         FileKind::Splats(format) => {
             let mut source = Source::open(path)?;
             let about = format.peek(&mut source).map_err(|e| e.file(path))?;
@@ -116,6 +116,17 @@ pub fn peek(path: &Path) -> Result<Summary> {
             Ok(summary)
         }
     }
+}
+
+/// What is not called like one of our own files, and is of no format that is known, was not meant to be ours.
+fn unknown(path: &Path, error: Error) -> Error {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING)) {
+        return error;
+    }
+    let known: Vec<String> = readable().into_iter().map(|ending| format!(".{ending}")).collect();
+    Error::new("of no format that is known")
+        .file(path)
+        .remedy(format!("these are read: {}, and meshes", known.join(", ")))
 }
 
 fn summary_of_splats(about: &About, label: &str, bytes: u64) -> Summary {

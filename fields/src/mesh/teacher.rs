@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use glam::{Quat, Vec2, Vec3};
-use retort_shaders::Camera;
+use retort_shaders::{Aabb, Camera};
 
 use super::Mesh;
 use super::components::area;
@@ -19,8 +19,9 @@ use crate::registry::AnyField;
 pub const COVER: usize = 150_000;
 /// The standard deviation of a Gaussian, as a part of the distance to its neighbours: less leaves holes, more blurs.
 const SPREAD: f32 = 0.75;
-/// Its thickness as a part of that.
-const FLAT: f32 = 0.12;
+/// Its thickness: a part of that, or of the mesh's longer half where that is more. Thinner ones lie between the points that
+/// a lesson asks about, and a student learns that there is nothing.
+const FLAT: [f32; 2] = [0.12, 0.005];
 /// How much light it stops.
 const OPACITY: f32 = 0.95;
 
@@ -71,7 +72,8 @@ fn covered(mesh: &Mesh) -> Result<Splats> {
     // They are smaller than most pixels: without it, each would fill one.
     splats.antialias = true;
     let wide = (SPREAD * spacing).max(1e-20).ln();
-    let thin = (FLAT * SPREAD * spacing).max(1e-20).ln();
+    let size = Aabb::around(mesh.positions.iter().copied()).map_or(0.0, |b| 0.5 * b.size().max_element());
+    let thin = (FLAT[0] * SPREAD * spacing).max(FLAT[1] * size).max(1e-20).ln();
     for i in 0..n {
         // Scenes have (x, y, z) where files have (x, −z, y).
         let filed = |v: Vec3| Vec3::new(v.x, -v.z, v.y);
