@@ -121,14 +121,14 @@ pub struct Convert {
     pub data: Option<PathBuf>,
 }
 
-/// `retort mesh IN [-o OUT.glb]`
+/// `retort mesh IN [-o OUT.glb|OUT.obj]`
 #[derive(Debug, Args)]
 pub struct Mesh {
     /// The field, or a scene file; what is erased or cropped is not in the mesh
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// The mesh's file, a GLB [default: named after IN, here]
-    #[arg(short, long, value_name = "OUT.glb")]
+    /// The mesh's file, a GLB, or an OBJ with .mtl and .png beside it [default: a GLB named after IN, here]
+    #[arg(short, long, value_name = "OUT.glb|OUT.obj")]
     pub out: Option<PathBuf>,
     /// The surface is where the density per scene unit (by depth: the distance in cells) has this value [default: what fits the field's own pictures best]
     #[arg(long, value_name = "N", value_parser = level, allow_negative_numbers = true)]

@@ -166,7 +166,7 @@ fn every_format_of_trainers_that_is_written_gives_the_field_back() {
 /// A mesh is written, opened again, drawn, and taught from like a field.
 #[test]
 fn a_field_becomes_a_mesh_and_a_mesh_a_teacher() {
-    use retort_fields::mesh::export::{Method, Options, Paint, made, write};
+    use retort_fields::mesh::export::{Method, Options, Paint, made, write, write_obj};
     let folder = tempfile::tempdir().expect("a folder");
     let (field, _) = field::to_field(&ball(3000, 0), &cpu()).expect("sound");
     let subject = Subject::from(&field);
@@ -186,6 +186,13 @@ fn a_field_becomes_a_mesh_and_a_mesh_a_teacher() {
         assert!(open::is_mesh(&path).expect("readable"));
         let (opened, _) = open::subject(&path, &Device::flex()).expect("our own file");
         assert!(matches!(opened, Subject::Mesh(_)));
+        let obj = folder.path().join("ball.obj");
+        write_obj(&mesh.mesh, "tests", &obj).expect("writable");
+        let textured = matches!(paint, Paint::Texture(_));
+        assert!(!textured || folder.path().join("ball.png").is_file() && folder.path().join("ball.mtl").is_file());
+        let (again, _) = open::subject(&obj, &Device::flex()).expect("our own file");
+        let near = psnr(&picture(&*again), &picture(&*opened)).expect("one size");
+        assert!(near > 30.0, "{method:?}: the OBJ is {near:.1} dB from the GLB");
         // Up is up: the red pole is on top of the picture from aside.
         let view = Camera::look_at(glam::Vec3::new(3.5, 0.0, 0.0), glam::Vec3::ZERO, glam::Vec3::Z, 0.7, 65, 65);
         let frame = opened.render(&view, &RenderOptions::default());

@@ -57,6 +57,7 @@ impl Bench {
             preset: String::new(),
             background: None,
             notes: Vec::new(),
+            lies: false,
         };
         let pack = |(name, field)| Packed { name: format!("{name}.safetensors").into(), field, made: &MADE };
         names.into_iter().zip(&self.fields).map(pack).collect()

@@ -1,4 +1,4 @@
-//! `retort mesh`: the surface of a field as a textured mesh in a GLB file.
+//! `retort mesh`: the surface of a field as a textured mesh in a GLB file, or an OBJ with its material and texture.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,6 +22,12 @@ pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(),
     let started = Instant::now();
     let out = place(args)?;
     output::check(&out, common.overwrite)?;
+    let is_obj = out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj"));
+    if is_obj {
+        for beside in ["mtl", "png"] {
+            output::check(&out.with_extension(beside), common.overwrite)?;
+        }
+    }
     let told = open::peek(&args.input)?;
     check_input(&told.files, &out)?;
     let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
@@ -41,7 +47,11 @@ pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(),
     let mesh = export::made(&*field, &options, measure::background(&made), &mut tell);
     report.end();
     let Some(mesh) = mesh? else { return Err(Stop::interrupted()) };
-    let bytes = export::write(&mesh.mesh, !args.lit, &made_by(), &out)?;
+    let bytes = if is_obj {
+        export::write_obj(&mesh.mesh, &made_by(), &out)?
+    } else {
+        export::write(&mesh.mesh, !args.lit, &made_by(), &out)?
+    };
 
     let seconds = started.elapsed().as_secs_f32();
     let done = Done {
@@ -97,10 +107,10 @@ fn place(args: &cli::Mesh) -> Result<PathBuf> {
     }
     match out.extension() {
         None => Ok(out.with_extension("glb")),
-        Some(ending) if ending.eq_ignore_ascii_case("glb") => Ok(out.clone()),
+        Some(ending) if ending.eq_ignore_ascii_case("glb") || ending.eq_ignore_ascii_case("obj") => Ok(out.clone()),
         Some(ending) => {
             let what = format!("meshes are not written as .{}", ending.to_string_lossy());
-            Err(Error::new(what).file(out).remedy("let the name end in .glb"))
+            Err(Error::new(what).file(out).remedy("let the name end in .glb or .obj"))
         }
     }
 }

@@ -62,9 +62,13 @@ impl State {
         if let Some(path) = &path {
             self.recent.note(path);
         }
-        let notes = made.notes.clone();
+        let (notes, lies) = (made.notes.clone(), made.lies);
         let asset = self.assets.add(field, made, path, name.clone());
-        let item = Item::new(asset, &name);
+        let mut item = Item::new(asset, &name);
+        if lies {
+            // It stands, and typed values show how it was put up.
+            item.rotate = [90.0, 0.0, 0.0];
+        }
         if self.document().is_empty() && !self.history.is_changed() || self.is_demo {
             self.history = History::opened(vec![item], &self.history);
             let first = self.history.now().items().next().map(|item| item.id);

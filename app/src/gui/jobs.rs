@@ -440,8 +440,8 @@ impl Jobs {
                 let Order { from, options, preset, name, .. } = row.order.clone();
                 let (seconds, background) = (row.elapsed.as_secs_f32(), active.background);
                 let (made_by, steps, seed) = (made_by(), outcome.steps, options.seed);
-                let notes = Vec::new();
-                let made = Provenance { made_by, from, steps, seconds, seed, preset, background, notes };
+                let more = Provenance::default();
+                let made = Provenance { made_by, from, steps, seconds, seed, preset, background, ..more };
                 Some(Made { id: active.id, field, made, name })
             }
             Event::Cancelled { checkpoint, .. } => {

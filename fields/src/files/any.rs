@@ -83,7 +83,9 @@ pub fn load(path: &Path, device: &Device) -> Result<(AnyField, Provenance)> {
         }
         Held::Field(mut archive) => {
             let (field, made) = field::from_archive(&mut archive, device).map_err(|e| e.file(path))?;
-            Ok((field, Provenance { from, notes, ..made }))
+            // The photos' coordinates of these trainers have +Z up.
+            let up = field.scene().scene_from_dataset.rotation * Vec3::Z;
+            Ok((field, Provenance { from, notes, lies: up.y > 0.9, ..made }))
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Provenance {
     /// What a person should know of how it was read from another program's file.
     #[serde(skip)]
     pub notes: Vec<String>,
+    /// Whether +Y is up in its scene and not +Z: a hash grid of another program cannot be turned.
+    #[serde(skip)]
+    pub lies: bool,
 }
 
 /// What a file says of itself, without its values.

@@ -18,7 +18,7 @@ use super::look::{Look, Looks, views};
 use super::simplify::simplified;
 use super::surface::{refined, surface};
 use super::tsdf::Tsdf;
-use super::{Mesh, bake, glb, unwrap};
+use super::{Mesh, bake, glb, obj, unwrap};
 use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::files::write_atomically;
@@ -209,6 +209,24 @@ pub fn made(
     let (picture_psnr, outline) = looks.compare(&mesh, over)?;
     let mesh = in_dataset(mesh, field);
     Ok(Some(Made { mesh, report: told, dropped, method, level, texel_psnr, picture_psnr, outline }))
+}
+
+/// Writes an OBJ, and beside it the material and the texture that it names, each all or nothing; gives the size of all.
+///
+/// # Errors
+/// As [`write`], or when the name cannot stand in such a file.
+pub fn write_obj(mesh: &Mesh, generator: &str, path: &Path) -> Result<u64> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let files = obj::to_obj(mesh, &name, generator).map_err(|e| e.file(path))?;
+    let beside = [("mtl", files.mtl.map(String::into_bytes)), ("png", files.png)];
+    let mut bytes = files.obj.len() as u64;
+    // The file that names the others comes last.
+    for (ending, part) in beside.into_iter().filter_map(|(ending, part)| Some((ending, part?))) {
+        write_atomically(&path.with_extension(ending), &part)?;
+        bytes += part.len() as u64;
+    }
+    write_atomically(path, files.obj.as_bytes())?;
+    Ok(bytes)
 }
 
 /// The densities of a field on a coarse grid: what a preview takes its surface from while a level is chosen.
