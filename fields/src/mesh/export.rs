@@ -214,7 +214,7 @@ pub fn made(
 /// Writes an OBJ, and beside it the material and the texture that it names, each all or nothing; gives the size of all.
 ///
 /// # Errors
-/// As [`write`], or when the name cannot stand in such a file.
+/// As [`write()`], or when the name cannot stand in such a file.
 pub fn write_obj(mesh: &Mesh, generator: &str, path: &Path) -> Result<u64> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let files = obj::to_obj(mesh, &name, generator).map_err(|e| e.file(path))?;
