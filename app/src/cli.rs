@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use retort_fields::data::Split;
 use retort_fields::mesh::export::Method;
+use retort_fields::mesh::unwrap::SIDES;
 use retort_fields::registry::Kind;
 use retort_render::path::RATES;
 
@@ -140,7 +141,7 @@ pub struct Mesh {
     #[arg(long, value_name = "N", value_parser = faces)]
     pub faces: Option<usize>,
     /// The texture's width and height in texels [default: 2048]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=16384), conflicts_with = "vertex_colors")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=i64::from(*SIDES.end())), conflicts_with = "vertex_colors")]
     pub texture: Option<u32>,
     /// Colours of vertices instead of a texture
     #[arg(long)]
@@ -396,6 +397,7 @@ mod tests {
             "retort render f --camera c --orbit 3",
             "retort render f --size 10",
             "retort mesh f --texture 512 --vertex-colors",
+            "retort mesh f --texture 16384",
             "retort mesh f --method guess",
             "retort mesh f --level nan",
             "retort mesh f --keep 2",

@@ -4,11 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use retort_fields::error::{Error, Result};
-use retort_fields::files::any::Target;
+use retort_fields::files::any::{ENDING, Target};
 use retort_fields::registry::Kind;
-
-/// The ending of a field's file.
-const FIELD: &str = "safetensors";
 
 /// The name of an input without folder and ending: of `../lego_200/` and `lego_200/transforms.json` it is `lego_200`.
 pub fn stem(input: &Path) -> String {
@@ -27,7 +24,7 @@ pub fn stem(input: &Path) -> String {
 /// The name of a field of `kind` made from something called `stem`: another kind's name at the end is replaced.
 pub fn field_name(stem: &str, kind: Kind) -> String {
     let base = Kind::ALL.iter().find_map(|k| stem.strip_suffix(k.name())?.strip_suffix('-'));
-    format!("{}-{kind}.{FIELD}", base.filter(|base| !base.is_empty()).unwrap_or(stem))
+    format!("{}-{kind}.{ENDING}", base.filter(|base| !base.is_empty()).unwrap_or(stem))
 }
 
 /// The file that `asked` means for a field of `kind`: nothing is `default` here, a folder `default` in it, no ending the
@@ -41,7 +38,7 @@ pub fn field_path(asked: Option<&Path>, default: &str, kind: Kind) -> Result<Pat
         return Ok(path.join(default));
     }
     if path.extension().is_none() {
-        return Ok(path.with_extension(FIELD));
+        return Ok(path.with_extension(ENDING));
     }
     Target::of(path)?.check(kind).map_err(|e| e.file(path))?;
     Ok(path.to_path_buf())

@@ -195,6 +195,11 @@ impl Report {
         }
     }
 
+    /// Several such things.
+    pub fn notes(&self, texts: &[String]) {
+        texts.iter().for_each(|text| self.note(text));
+    }
+
     /// Something worth knowing for those who asked for more.
     pub fn detail(&self, text: &str) {
         if self.verbose > 0 {

@@ -3,7 +3,7 @@
 //! Around a bounded scene: looking at its centre from the band of distances and heights that its photos had. In an
 //! unbounded one, where only the photographed side is known: between pairs of neighbouring photo poses.
 
-use glam::{Affine3A, Quat, Vec2, Vec3};
+use glam::{Quat, Vec3};
 use retort_fields::field::{Pose, Scene};
 use retort_fields::rng::Rng;
 use retort_shaders::Camera;
@@ -86,15 +86,7 @@ fn between(cameras: &[Pose], rng: &mut Rng, height: u32) -> Camera {
     );
     let rotation = (first.rotation.slerp(second.rotation, f) * wobble).normalize();
     let width = (height as f32 * first.aspect).round().max(1.0) as u32;
-    let focal = 0.5 * height as f32 / (0.5 * first.fov_y).tan();
-    Camera {
-        world_from_camera: Affine3A::from_rotation_translation(rotation, position),
-        width,
-        height,
-        focal: Vec2::splat(focal),
-        centre: Vec2::new(width as f32, height as f32) * 0.5,
-        distortion: retort_shaders::Distortion::default(),
-    }
+    Pose { position, rotation, ..first.clone() }.camera(width, height)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use glam::{Quat, Vec3};
+use glam::{Affine3A, Quat, Vec2, Vec3};
 use retort_shaders::snapshot::Snapshot;
-use retort_shaders::{Aabb, Camera};
+use retort_shaders::{Aabb, Camera, Distortion};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Photo, Similarity, Split};
@@ -67,6 +67,18 @@ impl Pose {
             rotation: Quat::from_mat3a(&camera.world_from_camera.matrix3),
             fov_y: camera.fov_y(),
             aspect: (camera.width as f32 / camera.height.max(1) as f32).clamp(*ASPECTS.start(), *ASPECTS.end()),
+        }
+    }
+
+    /// A pinhole of this pose, for pictures of `width` × `height` pixels.
+    pub fn camera(&self, width: u32, height: u32) -> Camera {
+        Camera {
+            world_from_camera: Affine3A::from_rotation_translation(self.rotation, self.position),
+            width,
+            height,
+            focal: Vec2::splat(0.5 * height as f32 / (0.5 * self.fov_y).tan()),
+            centre: Vec2::new(width as f32, height as f32) * 0.5,
+            distortion: Distortion::default(),
         }
     }
 }

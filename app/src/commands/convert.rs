@@ -34,7 +34,7 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
     let place = Place::claim(out, common)?;
     let device = device::choose(&common.device)?;
     let (teacher, made) = open::load(&args.input, &device)?;
-    made.notes.iter().for_each(|note| report.note(note));
+    report.notes(&made.notes);
     let photos = args.data.as_deref().map(|data| test_photos(data, teacher.scene(), report)).transpose()?;
 
     let options = options(common);
@@ -55,7 +55,7 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
         ..Provenance::default()
     };
     let (bytes, notes) = files::any::save(&field, &provenance, &place.out)?;
-    notes.iter().for_each(|note| report.note(note));
+    report.notes(&notes);
     place.finish();
 
     let mut done = Done {

@@ -6,7 +6,6 @@ use std::time::Instant;
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
 use retort_fields::mesh::export::{self, Made, Method, Options, Paint, Stage};
-use retort_fields::mesh::glb;
 
 use super::convert::check_input;
 use super::{Stop, made_by, measure, open};
@@ -31,14 +30,10 @@ pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(),
     let told = open::peek(&args.input)?;
     check_input(&told.files, &out)?;
     let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
-    made.notes.iter().for_each(|note| report.note(note));
+    report.notes(&made.notes);
 
     let options = options(args);
-    if let Paint::Texture(side) = options.paint {
-        let most =
-            glb::predicted_size(options.faces / 2 + options.faces / 10, options.faces, glb::Paint::Texture(side));
-        report.detail(&format!("at most about {} are written", size(most)));
-    }
+    report.detail(&format!("at most about {} are written", size(options.predicted_size())));
     report.begin(None);
     let mut tell = |stage: Stage| {
         report.progress(&measure::step(stage.name(), stage.index() + 1, Stage::ALL.len(), None));

@@ -31,7 +31,7 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
     check_input(&told.files, &out)?;
 
     let (what, bytes, notes) = written(&args.input, &out, common)?;
-    notes.iter().for_each(|note| report.note(note));
+    report.notes(&notes);
     let seconds = started.elapsed().as_secs_f32();
     let done =
         Done { out: Some(out.display().to_string()), seconds: Some(seconds), bytes: Some(bytes), ..Done::default() };

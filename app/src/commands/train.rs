@@ -48,7 +48,7 @@ pub fn run(args: &cli::Train, common: &Common, report: &mut Report) -> Result<()
         ..Provenance::default()
     };
     let (bytes, notes) = files::any::save(&field, &provenance, &place.out)?;
-    notes.iter().for_each(|note| report.note(note));
+    report.notes(&notes);
     place.finish();
 
     let mut done = Done {

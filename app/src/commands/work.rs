@@ -95,7 +95,7 @@ pub fn run(
     report.end();
     match (end, job.join()) {
         (Some(Event::Done(outcome)), Some(field)) => {
-            outcome.notes.iter().for_each(|note| report.note(note));
+            report.notes(&outcome.notes);
             Ok(Finished { field, outcome, seconds: started.elapsed().as_secs_f32() })
         }
         (Some(Event::Cancelled { steps, .. }), _) => Err(Stop::Interrupted(interrupted(work, steps, checkpoint))),

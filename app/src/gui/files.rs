@@ -17,8 +17,6 @@ use super::timeline;
 use crate::output;
 use crate::pictures::Picture;
 
-/// The ending of a field's file.
-const FIELD: &str = "safetensors";
 /// The longer side of an exported picture, pixels, unless another is asked for.
 const EXPORT: u32 = 1280;
 
@@ -329,7 +327,7 @@ pub(super) fn free_name(folder: &Path, name: &str, taken: impl Fn(&Path) -> bool
     let plain = plain(name);
     let candidate = |i: usize| {
         let number = if i == 0 { String::new() } else { format!("-{}", i + 1) };
-        folder.join(format!("{plain}{number}.{FIELD}"))
+        folder.join(format!("{plain}{number}.{}", any::ENDING))
     };
     let mut i = 0;
     while taken(&candidate(i)) {

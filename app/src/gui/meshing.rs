@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use retort_fields::compose::Subject;
 use retort_fields::error::{Error, Result};
-use retort_fields::mesh::export::{self, Method, Options, Paint, Stage};
+use retort_fields::mesh::export::{self, Options, Paint, Stage};
 use retort_fields::mesh::grid::Grid;
 use retort_fields::mesh::raster::{RasterOptions, draw};
 use retort_fields::mesh::surface::surface;
 use retort_shaders::Camera;
 
 use super::background::Message;
+use super::export::Export;
 use super::name_of;
 use super::state::State;
 use crate::commands::made_by;
@@ -25,19 +25,10 @@ const COARSE: u32 = 96;
 const CLAY: [f32; 3] = [0.72, 0.70, 0.66];
 
 /// What the panel has.
+#[derive(Default)]
 pub struct MeshForm {
-    /// The level that was chosen; nothing means the one that fits best.
-    pub level: Option<f32>,
-    /// How the surface is found.
-    pub method: Method,
-    /// Grid points along the longest edge.
-    pub resolution: u32,
-    /// Triangles at most.
-    pub faces: usize,
-    /// The texture's side in texels; nothing means colours of vertices.
-    pub texture: Option<u32>,
-    /// Pieces of less than this share of the largest one's area go.
-    pub keep: f32,
+    /// How the mesh is made; no level means the one that fits best.
+    pub options: Options,
     /// Whether lights shine on it.
     pub lit: bool,
     /// Whether the preview is shown.
@@ -50,7 +41,7 @@ pub struct MeshForm {
     asked: Option<Key>,
     /// What none could be made of.
     failed: Option<Key>,
-    export: Option<Arc<Progress>>,
+    export: Export,
 }
 
 /// What a preview is of.
@@ -79,69 +70,17 @@ pub struct Preview {
     grid: Arc<Grid>,
 }
 
-/// How far an export is.
-struct Progress {
-    stage: AtomicU32,
-    stop: AtomicBool,
-    over: AtomicBool,
-}
-
-/// Says that an export is over when its thread lets go of it, however it ended.
-struct Over(Arc<Progress>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Default for MeshForm {
-    fn default() -> Self {
-        let Options { method, level, resolution, faces, paint, keep } = Options::default();
-        let texture = if let Paint::Texture(side) = paint { Some(side) } else { None };
-        Self {
-            level,
-            method,
-            resolution,
-            faces,
-            texture,
-            keep,
-            lit: false,
-            shown: false,
-            preview: None,
-            grid: None,
-            asked: None,
-            failed: None,
-            export: None,
-        }
-    }
-}
-
 impl MeshForm {
-    fn options(&self) -> Options {
-        Options {
-            method: self.method,
-            level: self.level,
-            resolution: self.resolution,
-            faces: self.faces,
-            paint: self.texture.map_or(Paint::Vertices, Paint::Texture),
-            keep: self.keep,
-        }
-    }
-
     /// What an export that is at work does, and which part of all that is; nothing where there is none.
     pub fn at_work(&self) -> Option<(&'static str, f32)> {
-        let progress = self.export.as_ref().filter(|progress| !progress.over.load(Ordering::Relaxed))?;
-        let stage = progress.stage.load(Ordering::Relaxed) as usize;
-        let name = Stage::ALL.get(stage).map_or("", |stage| stage.name());
-        Some((name, stage as f32 / Stage::ALL.len() as f32))
+        let (stage, all) = self.export.at_work()?;
+        let name = Stage::ALL.get(stage as usize).map_or("", |stage| stage.name());
+        Some((name, stage as f32 / all as f32))
     }
 
     /// Ends an export after the part that it is at.
     pub fn cancel(&self) {
-        if let Some(progress) = &self.export {
-            progress.stop.store(true, Ordering::Relaxed);
-        }
+        self.export.cancel();
     }
 
     /// The level that the preview shows before one is chosen: where a coarse cell stops 40 % of the light.
@@ -158,7 +97,7 @@ impl State {
             return;
         }
         let number = self.shown_key();
-        let level = self.mesh.level.unwrap_or_else(|| self.mesh.suggested());
+        let level = self.mesh.options.level.unwrap_or_else(|| self.mesh.suggested());
         let key = Key { number, level, camera: self.orbit.camera(320, 240) };
         let failed = self.mesh.failed.as_ref() == Some(&key);
         if failed || self.mesh.preview.as_ref().is_some_and(|preview| preview.key == key) {
@@ -204,18 +143,11 @@ impl State {
         if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("glb")) {
             return Err(Error::new("meshes are written as .glb").file(path).remedy("let the name end in .glb"));
         }
-        let start = Progress { stage: AtomicU32::new(0), stop: AtomicBool::new(false), over: AtomicBool::new(false) };
-        let progress = Arc::new(start);
-        self.mesh.export = Some(Arc::clone(&progress));
-        let end = Over(progress);
-        let (options, unlit, over) = (self.mesh.options(), !self.mesh.lit, self.backdrop.colour());
+        let work = self.mesh.export.begin(Stage::ALL.len() as u32);
+        let (options, unlit, over) = (self.mesh.options.clone(), !self.mesh.lit, self.backdrop.colour());
         let title = format!("making {}", name_of(&path));
         self.background.start(&title.clone(), move || {
-            let progress = &end.0;
-            let mut tell = |stage: Stage| {
-                progress.stage.store(stage.index() as u32, Ordering::Relaxed);
-                !progress.stop.load(Ordering::Relaxed)
-            };
+            let mut tell = |stage: Stage| work.tell(stage.index() as u32);
             let Some(made) = export::made(&*Subject::of(objects)?, &options, over, &mut tell)? else {
                 return Ok(Message::CalledOff(title));
             };
@@ -228,7 +160,7 @@ impl State {
     /// The command line that makes the same mesh. What is not saved yet is named as it would be.
     pub fn mesh_line(&self) -> String {
         let scene = self.scene_path.clone().unwrap_or_else(|| PathBuf::from("scene.toml"));
-        let (default, form) = (MeshForm::default(), &self.mesh);
+        let (default, options) = (Options::default(), &self.mesh.options);
         let mut line = format!("retort mesh {}", quoted(&scene.display().to_string()));
         let mut add = |differs: bool, flag: String| {
             if differs {
@@ -236,16 +168,16 @@ impl State {
                 line.push_str(&flag);
             }
         };
-        add(form.method != default.method, format!("--method {}", form.method.name()));
-        add(form.level.is_some(), format!("--level {}", form.level.unwrap_or_default()));
-        add(form.resolution != default.resolution, format!("--resolution {}", form.resolution));
-        add(form.faces != default.faces, format!("--faces {}", form.faces));
-        match form.texture {
-            Some(side) => add(form.texture != default.texture, format!("--texture {side}")),
-            None => add(true, "--vertex-colors".into()),
+        add(options.method != default.method, format!("--method {}", options.method.name()));
+        add(options.level.is_some(), format!("--level {}", options.level.unwrap_or_default()));
+        add(options.resolution != default.resolution, format!("--resolution {}", options.resolution));
+        add(options.faces != default.faces, format!("--faces {}", options.faces));
+        match options.paint {
+            Paint::Texture(side) => add(options.paint != default.paint, format!("--texture {side}")),
+            Paint::Vertices => add(true, "--vertex-colors".into()),
         }
-        add(form.keep != default.keep, format!("--keep {}", form.keep));
-        add(form.lit, "--lit".into());
+        add(options.keep != default.keep, format!("--keep {}", options.keep));
+        add(self.mesh.lit, "--lit".into());
         line
     }
 }

@@ -7,6 +7,7 @@ mod app;
 mod assets;
 mod background;
 mod document;
+mod export;
 mod files;
 mod jobs;
 mod learn;

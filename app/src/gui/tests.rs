@@ -10,7 +10,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use retort_fields::compose::Edit;
 use retort_fields::compose::region::{Part, Shape};
-use retort_fields::mesh::export::Method;
+use retort_fields::mesh::export::{Method, Options, Paint};
 use retort_fields::registry::Kind;
 
 use super::app::App;
@@ -507,7 +507,8 @@ fn a_mesh_is_previewed_exported_and_opened_and_so_are_gaussians() {
     let mut window = Window::open(&[]);
     window.until("the demo", |state| state.selection().is_some());
     let form = &mut window.state_mut().mesh;
-    (form.resolution, form.faces, form.texture, form.method) = (40, 3000, Some(128), Method::Density);
+    let paint = Paint::Texture(128);
+    form.options = Options { method: Method::Density, resolution: 40, faces: 3000, paint, ..Options::default() };
     form.shown = true;
     window.until("a preview", |state| state.mesh.preview.is_some());
     let solid = |state: &State| {
@@ -519,14 +520,14 @@ fn a_mesh_is_previewed_exported_and_opened_and_so_are_gaussians() {
     // Another level is another picture.
     let triangles = |state: &State| state.mesh.preview.as_ref().map_or(0, |p| p.triangles);
     let level_is = |level: f32| move |state: &State| state.mesh.preview.as_ref().is_some_and(|p| p.key.level == level);
-    window.state_mut().mesh.level = Some(20.0);
+    window.state_mut().mesh.options.level = Some(20.0);
     window.until("a preview at a level", level_is(20.0));
     let low = triangles(window.state());
-    window.state_mut().mesh.level = Some(490.0);
+    window.state_mut().mesh.options.level = Some(490.0);
     window.until("another preview", level_is(490.0));
     assert_ne!(triangles(window.state()), low, "the surface is another one");
     assert!(solid(window.state()) > 2000, "it is shown");
-    window.state_mut().mesh.level = None;
+    window.state_mut().mesh.options.level = None;
 
     assert!(window.state().mesh_line().contains("--resolution 40 --faces 3000 --texture 128"));
     window.state_mut().ask_name(Purpose::ExportMesh);

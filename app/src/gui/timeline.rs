@@ -2,8 +2,6 @@
 //! is part of the document, so every change of it is a step that can be undone.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use retort_fields::compose::Subject;
 use retort_fields::compose::file::{KeyEntry, PathEntry, SceneFile};
@@ -11,6 +9,7 @@ use retort_fields::error::{Error, Result};
 use retort_render::path::{CameraPath, Keyframe, MAX_SECONDS};
 
 use super::background::{Ask, Message};
+use super::export::Export;
 use super::name_of;
 use super::state::State;
 use crate::commands::work::quoted;
@@ -48,26 +47,6 @@ impl PathUse {
     }
 }
 
-/// How far an export is.
-#[derive(Debug)]
-pub struct Progress {
-    /// Pictures that are drawn.
-    done: AtomicU32,
-    /// All of them.
-    of: u32,
-    stop: AtomicBool,
-    over: AtomicBool,
-}
-
-/// Says that an export is over when its thread lets go of it, however it ended.
-struct Over(Arc<Progress>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-    }
-}
-
 /// What the panel knows beside the way itself.
 #[derive(Debug)]
 pub struct Timeline {
@@ -85,7 +64,7 @@ pub struct Timeline {
     key: Option<usize>,
     /// The file of the way.
     file: Option<PathBuf>,
-    export: Option<Arc<Progress>>,
+    export: Export,
 }
 
 impl Default for Timeline {
@@ -98,7 +77,7 @@ impl Default for Timeline {
             held: None,
             key: None,
             file: None,
-            export: None,
+            export: Export::default(),
         }
     }
 }
@@ -112,8 +91,7 @@ impl Timeline {
 
     /// The export at work: pictures drawn, and all of them.
     pub fn export(&self) -> Option<(u32, u32)> {
-        let export = self.export.as_ref().filter(|export| !export.over.load(Ordering::Relaxed))?;
-        Some((export.done.load(Ordering::Relaxed), export.of))
+        self.export.at_work()
     }
 
     /// Whether something moves on that the window should look at.
@@ -123,9 +101,7 @@ impl Timeline {
 
     /// Calls the export off; what it has drawn of a film is dropped.
     pub fn cancel_export(&self) {
-        if let Some(export) = &self.export {
-            export.stop.store(true, Ordering::Relaxed);
-        }
+        self.export.cancel();
     }
 }
 
@@ -300,27 +276,16 @@ impl State {
         if let Place::Film(..) = place {
             film::size_of(&cameras)?;
         }
-        let progress = Arc::new(Progress {
-            done: AtomicU32::new(0),
-            of: cameras.len() as u32,
-            stop: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-        });
         let (over, out) = (self.backdrop.colour(), out.to_path_buf());
         let what = format!("drawing {}", name_of(&out));
-        let end = Over(Arc::clone(&progress));
-        self.timeline.export = Some(progress);
+        let work = self.timeline.export.begin(cameras.len() as u32);
         let title = what.clone();
         self.background.start(&what, move || {
-            let progress = &end.0;
             if let Place::Pictures(_) = place {
                 output::make_folder(&out)?;
             }
             let subject = Subject::of(objects)?;
-            let mut tell = |done: usize| {
-                progress.done.store(done as u32, Ordering::Relaxed);
-                !progress.stop.load(Ordering::Relaxed)
-            };
+            let mut tell = |done: usize| work.tell(done as u32);
             let drawn = film::draw(&subject, &cameras, over, &place, &mut tell)?;
             Ok(if drawn.is_some() { Message::Exported(out) } else { Message::CalledOff(title) })
         });

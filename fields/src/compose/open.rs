@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use super::file::scene_path;
 use super::{Subject, file};
 use crate::error::Result;
+use crate::files::any::FileKind;
 use crate::files::{self, Provenance, Summary};
-use crate::kinds::{FieldConfig, Kind};
 use crate::mesh::import::{self, Imported, MeshFormat};
 use crate::mesh::teacher::{COVER, MeshField};
 use crate::registry::AnyField;
@@ -19,8 +19,8 @@ use crate::registry::AnyField;
 /// When it cannot be read.
 pub fn is_mesh(path: &Path) -> Result<bool> {
     // A GLB of Gaussians is no mesh.
-    let known = !matches!(files::any::kind_of(path)?, files::any::FileKind::Ours);
-    Ok(!known && MeshFormat::of(&files::any::head_of(path)?).is_some())
+    let head = files::any::head_of(path)?;
+    Ok(matches!(files::any::kind_in(&head), FileKind::Ours) && MeshFormat::of(&head).is_some())
 }
 
 /// Loads what `path` names, to be looked at and taught.
@@ -67,16 +67,6 @@ pub fn peek(path: &Path) -> Result<Summary> {
     if !is_mesh(path)? {
         return files::peek(path);
     }
-    let config = FieldConfig::Gaussians(files::upright::config(COVER, 1, false));
-    let tensors: Vec<_> =
-        config.shapes()?.into_iter().map(|(name, [_, width])| (name.to_string(), [COVER, width])).collect();
-    Ok(Summary {
-        kind: Kind::Gaussians,
-        config,
-        scene: crate::field::Scene::default(),
-        params: tensors.iter().map(|(_, [rows, width])| (rows * width) as u64).sum(),
-        tensors,
-        bytes: std::fs::metadata(path).map_or(0, |about| about.len()),
-        provenance: Provenance { from: "a triangle mesh".into(), ..Provenance::default() },
-    })
+    let bytes = std::fs::metadata(path).map_or(0, |about| about.len());
+    Ok(files::any::summary_of_gaussians(COVER, 1, "a triangle mesh".into(), bytes))
 }

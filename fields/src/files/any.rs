@@ -53,11 +53,15 @@ pub fn head_of(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// When it cannot be read.
 pub fn kind_of(path: &Path) -> Result<FileKind> {
-    let head = head_of(path)?;
-    if let Some(format) = splats::recognised(&head) {
-        return Ok(FileKind::Splats(format));
+    head_of(path).map(|head| kind_in(&head))
+}
+
+/// What a file that begins with `head` is.
+pub fn kind_in(head: &[u8]) -> FileKind {
+    if let Some(format) = splats::recognised(head) {
+        return FileKind::Splats(format);
     }
-    Ok(trainers::recognised(&head).map_or(FileKind::Ours, FileKind::Trainer))
+    trainers::recognised(head).map_or(FileKind::Ours, FileKind::Trainer)
 }
 
 /// Loads a field.
@@ -132,12 +136,16 @@ fn unknown(path: &Path, error: Error) -> Error {
 }
 
 fn summary_of_splats(about: &About, label: &str, bytes: u64) -> Summary {
-    let n = about.count;
     let variant = if about.variant.is_empty() { String::new() } else { format!(", {}", about.variant) };
-    let config = FieldConfig::Gaussians(upright::config(n, about.sh_degree, false));
+    let from = format!("{label}{variant}, harmonics of degree {}", about.sh_degree);
+    summary_of_gaussians(about.count, about.sh_degree, from, bytes)
+}
+
+/// What is to be said of `n` Gaussians that come `from` a file of `bytes` bytes.
+pub fn summary_of_gaussians(n: usize, sh_degree: u32, from: String, bytes: u64) -> Summary {
+    let config = FieldConfig::Gaussians(upright::config(n, sh_degree, false));
     let shapes = config.shapes().unwrap_or_default();
     let tensors: Vec<_> = shapes.into_iter().map(|(name, [_, width])| (name.to_string(), [n, width])).collect();
-    let from = format!("{label}{variant}, harmonics of degree {}", about.sh_degree);
     Summary {
         kind: Kind::Gaussians,
         config,

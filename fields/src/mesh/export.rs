@@ -87,6 +87,18 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// About the size in bytes of the GLB, at most.
+    pub fn predicted_size(&self) -> u64 {
+        let paint = match self.paint {
+            Paint::Texture(side) => glb::Paint::Texture(side),
+            Paint::Vertices => glb::Paint::Vertices,
+        };
+        // A closed mesh has half as many vertices as triangles, and an unwrapped one a fifth more.
+        glb::predicted_size(self.faces / 2 + self.faces / 10, self.faces, paint)
+    }
+}
+
 /// The parts of the work, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -172,13 +172,5 @@ pub fn views(field: &dyn Field, content: Aabb, n: usize, side: u32) -> Vec<Camer
 fn of_pose(pose: &Pose, side: u32) -> Camera {
     let [width, height] = if pose.aspect >= 1.0 { [1.0, 1.0 / pose.aspect] } else { [pose.aspect, 1.0] };
     let [width, height] = [width, height].map(|s| ((s * side as f32).round() as u32).max(1));
-    let focal = 0.5 * height as f32 / (0.5 * pose.fov_y).tan();
-    Camera {
-        world_from_camera: glam::Affine3A::from_rotation_translation(pose.rotation, pose.position),
-        width,
-        height,
-        focal: Vec2::splat(focal),
-        centre: Vec2::new(width as f32, height as f32) * 0.5,
-        distortion: retort_shaders::Distortion::default(),
-    }
+    pose.camera(width, height)
 }

@@ -65,10 +65,11 @@ pub mod mesh {
     pub mod obj;
     mod sound;
     mod srgb;
+    mod triangles;
     pub mod unwrap;
 
-    pub use crate::stand_ins::{Mesh, Texture};
     pub use sound::check;
+    pub use triangles::{Mesh, Texture};
 }
 
 #[path = "../../../fields/src/ops"]

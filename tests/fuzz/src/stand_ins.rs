@@ -1,6 +1,6 @@
 //! What readers name of fields: configurations as their JSON has them, without what is done with them.
 
-use glam::{Quat, Vec2, Vec3};
+use glam::{Quat, Vec3};
 use retort_shaders::Aabb;
 use serde::{Deserialize, Serialize};
 
@@ -190,23 +190,4 @@ impl Buffer {
 pub struct CubeTensor {
     pub device: CubeDevice,
     pub client: (),
-}
-
-/// `mesh::Mesh`
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mesh {
-    pub positions: Vec<Vec3>,
-    pub normals: Vec<Vec3>,
-    pub triangles: Vec<[u32; 3]>,
-    pub uvs: Vec<Vec2>,
-    pub colours: Vec<[f32; 3]>,
-    pub texture: Option<Texture>,
-}
-
-/// `mesh::Texture`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Texture {
-    pub width: u32,
-    pub height: u32,
-    pub rgb: Vec<u8>,
 }

@@ -3,8 +3,7 @@
 use eframe::egui::{
     ColorImage, ComboBox, DragValue, Grid, Image, ProgressBar, Slider, TextureHandle, TextureOptions, Ui,
 };
-use retort_fields::mesh::export::Method;
-use retort_fields::mesh::glb::{self, Paint};
+use retort_fields::mesh::export::{Method, Paint};
 
 use super::{copy_line, heading};
 use crate::gui::state::{Purpose, State};
@@ -23,10 +22,7 @@ pub fn show(ui: &mut Ui, state: &mut State, texture: &mut Option<(u64, TextureHa
     if state.mesh.shown {
         preview(ui, state, texture);
     }
-    let form = &state.mesh;
-    let paint = form.texture.map_or(Paint::Vertices, Paint::Texture);
-    let most = glb::predicted_size(form.faces / 2 + form.faces / 10, form.faces, paint);
-    ui.weak(format!("about {} at most", size(most)));
+    ui.weak(format!("about {} at most", size(state.mesh.options.predicted_size())));
     if let Some((what, share)) = state.mesh.at_work() {
         ui.add(ProgressBar::new(share).text(what));
         if ui.button("Cancel").clicked() {
@@ -46,7 +42,7 @@ pub fn show(ui: &mut Ui, state: &mut State, texture: &mut Option<(u64, TextureHa
 }
 
 fn values(ui: &mut Ui, state: &mut State) {
-    let form = &mut state.mesh;
+    let form = &mut state.mesh.options;
     Grid::new("mesh").num_columns(2).show(ui, |ui| {
         let label = ui.label("Surface").on_hover_text("Where it is looked for");
         let shown = ComboBox::from_id_salt("method").selected_text(form.method.name()).show_ui(ui, |ui| {
@@ -63,11 +59,13 @@ fn values(ui: &mut Ui, state: &mut State) {
         ui.add(DragValue::new(&mut form.faces).range(100..=20_000_000).speed(500)).labelled_by(label.id);
         ui.end_row();
         let label = ui.label("Paint");
-        let named =
-            |side: Option<u32>| side.map_or("colours of vertices".into(), |side| format!("{side} x {side} texture"));
-        let shown = ComboBox::from_id_salt("paint").selected_text(named(form.texture)).show_ui(ui, |ui| {
-            for side in SIDES.map(Some).into_iter().chain([None]) {
-                ui.selectable_value(&mut form.texture, side, named(side));
+        let named = |paint: Paint| match paint {
+            Paint::Texture(side) => format!("{side} x {side} texture"),
+            Paint::Vertices => "colours of vertices".into(),
+        };
+        let shown = ComboBox::from_id_salt("paint").selected_text(named(form.paint)).show_ui(ui, |ui| {
+            for paint in SIDES.map(Paint::Texture).into_iter().chain([Paint::Vertices]) {
+                ui.selectable_value(&mut form.paint, paint, named(paint));
             }
         });
         shown.response.labelled_by(label.id);
@@ -77,20 +75,20 @@ fn values(ui: &mut Ui, state: &mut State) {
         ui.add(DragValue::new(&mut form.keep).range(0.0..=1.0).speed(0.002)).labelled_by(label.id);
         ui.end_row();
     });
-    ui.checkbox(&mut form.lit, "Lit by the viewer's lights")
+    ui.checkbox(&mut state.mesh.lit, "Lit by the viewer's lights")
         .on_hover_text("Otherwise its colours are shown as they are, which is how the field looks");
 }
 
 fn level(ui: &mut Ui, state: &mut State) {
-    let mut chosen = state.mesh.level.is_some();
+    let mut chosen = state.mesh.options.level.is_some();
     ui.horizontal(|ui| {
         let hint = "Otherwise several are tried, and the one that fits the field's own pictures best is taken";
         if ui.checkbox(&mut chosen, "Choose the level").on_hover_text(hint).changed() {
-            state.mesh.level = chosen.then(|| state.mesh.suggested());
+            state.mesh.options.level = chosen.then(|| state.mesh.suggested());
         }
         ui.checkbox(&mut state.mesh.shown, "Preview").on_hover_text("The surface in the density, as it is seen now");
     });
-    if let Some(level) = &mut state.mesh.level {
+    if let Some(level) = &mut state.mesh.options.level {
         let slider = Slider::new(level, LEVELS).logarithmic(true).text("density");
         ui.add(slider).on_hover_text("Per scene unit");
     }

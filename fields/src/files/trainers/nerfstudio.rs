@@ -8,15 +8,14 @@
 //! nerfacto is refused: it contracts space by its largest coordinate (`SceneContraction(order=inf)`), where a field of ours
 //! does by its length, and scales its density and shifts its colour by numbers that are not in the file.
 
-use glam::{Quat, Vec3};
-use rayon::prelude::*;
+use glam::Quat;
 
 use super::assembly::{ANY, Weights};
 use super::torch::{Checkpoint, Value};
 use crate::error::{Error, Result};
+use crate::files::splats::turn::turned;
 use crate::files::splats::{SH_MAX, Source, Splats, rest_per_splat};
 use crate::parts::sh;
-use crate::parts::sh_turn::turned_harmonics;
 
 /// Whether a checkpoint is one of nerfstudio's.
 pub(super) fn recognises(root: Value<'_>) -> bool {
@@ -101,36 +100,15 @@ fn constant_of_logit(logit: f32) -> f32 {
 
 /// From +Z up to the axes of the published files, −Y up: `(x, −z, y)`, harmonics with it.
 fn turn(splats: &mut Splats) {
-    let turn = Quat::from_xyzw(std::f32::consts::FRAC_1_SQRT_2, 0.0, 0.0, std::f32::consts::FRAC_1_SQRT_2);
-    splats.means.par_iter_mut().for_each(|m| *m = [m[0], -m[2], m[1]]);
-    splats.rotations.par_iter_mut().for_each(|q| {
-        let turned = turn * Quat::from_xyzw(q[1], q[2], q[3], q[0]);
-        *q = [turned.w, turned.x, turned.y, turned.z];
-    });
-    let width = rest_per_splat(splats.sh_degree);
-    if width == 0 {
-        return;
-    }
-    let m = turned_harmonics(turn);
-    splats.sh_rest.par_chunks_exact_mut(width).for_each(|row| {
-        let old: Vec<Vec3> = row.as_chunks::<3>().0.iter().map(|rgb| Vec3::from(*rgb)).collect();
-        for (j, rgb) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            // Bands do not mix.
-            let band = if j < 3 {
-                0..3
-            } else if j < 8 {
-                3..8
-            } else {
-                8..15
-            };
-            *rgb = band.map(|k| m[k + 1][j + 1] * old[k]).sum::<Vec3>().to_array();
-        }
-    });
+    // A quarter turn rounds no centre.
+    let means = splats.means.iter().map(|m| [m[0], -m[2], m[1]]).collect();
+    turned(splats, Quat::from_xyzw(std::f32::consts::FRAC_1_SQRT_2, 0.0, 0.0, std::f32::consts::FRAC_1_SQRT_2));
+    splats.means = means;
 }
 
 #[cfg(test)]
 mod tests {
-    use glam::Mat3;
+    use glam::{Mat3, Vec3};
 
     use super::super::evaluated::{Toy, sigmoid, spoiled};
     use super::super::torch::written::{Py, checkpoint, dict};
