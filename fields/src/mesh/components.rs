@@ -66,7 +66,7 @@ pub fn check(mesh: &Mesh) -> Result<()> {
         && (t.width == 0 || t.height == 0 || t.rgb.len() as u64 != 3 * u64::from(t.width) * u64::from(t.height))
     {
         let (w, h, bytes) = (t.width, t.height, t.rgb.len());
-        return Err(Error::new(format!("a texture of {w} x {h} texels has {bytes} bytes")));
+        return Err(Error::new(format!("a texture of {w}x{h} texels has {bytes} bytes")));
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! Whether a mesh is what its type says, before other code trusts its indices and lengths.
+//! Whether a mesh is one that can be painted and written: what [`components::check`] asks, and more.
 
 use glam::Vec3;
 use rayon::prelude::*;
 
-use super::Mesh;
+use super::{Mesh, components};
 use crate::error::{Error, Result};
 
 /// Checks a mesh that came from elsewhere.
@@ -12,20 +12,11 @@ use crate::error::{Error, Result};
 /// When it has no triangles, a triangle names a vertex that is not there, a value is not finite, there are not as many
 /// normals, texture coordinates or colours as vertices, or the texture's bytes do not fill its size.
 pub fn check(mesh: &Mesh) -> Result<()> {
-    let n = mesh.positions.len();
     if mesh.triangles.is_empty() {
         return Err(Error::new("the mesh has no triangles").remedy("lower the level, or check the crop"));
     }
-    if let Some(at) = mesh.triangles.par_iter().position_any(|t| t.iter().any(|&v| v as usize >= n)) {
-        return Err(Error::new(format!("triangle {at} names a vertex that is not among the {n}")));
-    }
-    let counts =
-        [("normals", mesh.normals.len()), ("texture coordinates", mesh.uvs.len()), ("colours", mesh.colours.len())];
-    if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count != 0 && *count != n) {
-        return Err(Error::new(format!("the mesh has {count} {what} and {n} vertices")));
-    }
+    components::check(mesh)?;
     let finite = [
-        ("position", mesh.positions.par_iter().position_any(|p| !p.is_finite())),
         ("normal", mesh.normals.par_iter().position_any(|p| !p.is_finite())),
         ("texture coordinate", mesh.uvs.par_iter().position_any(|p| !p.is_finite())),
         ("colour", mesh.colours.par_iter().position_any(|p| p.iter().any(|v| !v.is_finite()))),
@@ -33,15 +24,8 @@ pub fn check(mesh: &Mesh) -> Result<()> {
     if let Some((what, at)) = finite.into_iter().find_map(|(what, at)| Some((what, at?))) {
         return Err(Error::new(format!("the {what} of vertex {at} is not a number")));
     }
-    if let Some(t) = &mesh.texture {
-        let texels = 3 * u64::from(t.width) * u64::from(t.height);
-        if texels == 0 || t.rgb.len() as u64 != texels {
-            let what = format!("the texture of {}x{} texels has {} bytes", t.width, t.height, t.rgb.len());
-            return Err(Error::new(what));
-        }
-        if mesh.uvs.is_empty() {
-            return Err(Error::new("the mesh has a texture and no texture coordinates"));
-        }
+    if mesh.texture.is_some() && mesh.uvs.is_empty() {
+        return Err(Error::new("the mesh has a texture and no texture coordinates"));
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ pub mod files {
 #[path = "../../../fields/src/mesh"]
 pub mod mesh {
     pub mod bake;
+    mod components;
     mod fill;
     pub mod glb;
     pub mod import;
