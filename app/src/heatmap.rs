@@ -21,7 +21,7 @@ pub fn svg(table: &Table, kinds: &[Kind]) -> String {
         &mut out,
         [width / 2, 24],
         14,
-        "PSNR of the student on test photos (dB below the best to expect), time, times from photos",
+        "PSNR of the student on test photos (dB below the best to expect), time, times from photos; a kind to itself: smaller",
     );
     for (i, kind) in kinds.iter().enumerate() {
         let alone =

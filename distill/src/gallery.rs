@@ -93,6 +93,12 @@ impl Gallery {
         }
     }
 
+    /// The first `count` views, or all where there are fewer.
+    pub fn some_cameras(&mut self, scene: &Scene, count: usize) -> &[Camera] {
+        self.know_cameras(scene);
+        &self.cameras[..count.min(self.cameras.len())]
+    }
+
     /// Makes pictures until there are `count`.
     pub fn fill_some(&mut self, teacher: &Subject, count: usize) {
         self.know_cameras(teacher.scene());

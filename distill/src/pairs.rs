@@ -81,11 +81,16 @@ pub struct Point {
     pub psnr: f32,
 }
 
+/// The name of the row of a smaller field of a kind, from photos; what one of the full size is compressed to.
+pub fn smaller(kind: &str) -> String {
+    format!("smaller {kind}")
+}
+
 /// A field trained from photos, and on the way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scratch {
-    /// Its kind.
+    /// Its kind, or [`smaller`] of it.
     pub kind: String,
     /// PSNR on test photos, dB.
     pub psnr: f32,
@@ -99,7 +104,7 @@ pub struct Scratch {
     pub curve: Vec<Point>,
 }
 
-/// A student taught by a field.
+/// A student taught by a field; by one of its own kind, it is a smaller one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pair {
@@ -152,6 +157,18 @@ impl Table {
         self.scratch.iter().find(|s| s.kind == kind)
     }
 
+    /// The training of the smaller field of this kind.
+    pub fn scratch_of_smaller(&self, kind: Kind) -> Option<&Scratch> {
+        self.scratch_named(&smaller(kind.name()))
+    }
+
+    /// The training from photos of what this pair's student is.
+    fn scratch_like(&self, pair: &Pair) -> Option<&Scratch> {
+        let compressed = Some(smaller(&pair.student)).filter(|_| pair.teacher == pair.student);
+        // A preset may have no smaller field.
+        compressed.and_then(|name| self.scratch_named(&name)).or_else(|| self.scratch_named(&pair.student))
+    }
+
     /// The conversion of one kind to another.
     pub fn pair(&self, teacher: Kind, student: Kind) -> Option<&Pair> {
         self.pairs.iter().find(|p| p.teacher == teacher.name() && p.student == student.name())
@@ -186,8 +203,7 @@ impl Pair {
     /// What the student lacks of the best that could be expected: of its teacher, or of itself trained from photos,
     /// whichever is lower; dB, negative where it is better.
     pub fn loss(&self, table: &Table) -> Option<f32> {
-        let of = |kind: &str| table.scratch_named(kind).map(|s| s.psnr);
-        Some(of(&self.teacher)?.min(of(&self.student)?) - self.psnr)
+        Some(table.scratch_named(&self.teacher)?.psnr.min(table.scratch_like(self)?.psnr) - self.psnr)
     }
 
     /// How many times longer photos take, and whether that is only a lower bound.
@@ -205,7 +221,7 @@ impl Pair {
     }
 
     fn ratio_at(&self, table: &Table, psnr: f32, seconds: f32) -> Option<(f32, bool)> {
-        let scratch = table.scratch_named(&self.student)?;
+        let scratch = table.scratch_like(self)?;
         let seconds = seconds.max(1e-3);
         Some(match scratch.time_to(psnr) {
             FromPhotos::Takes(time) => (time / seconds, false),

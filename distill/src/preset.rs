@@ -1,7 +1,8 @@
 //! Presets: everything that a run depends on but its input, as TOML.
 //!
 //! A preset belongs to a kind of representation and says its shape (`[field]`), how it is trained from photos
-//! (`[train]`) and how it is taught by another field (`[convert]`). `paper` holds the published values; `fast` is for a
+//! (`[train]`) and how it is taught by another field (`[convert]`). `[smaller]` changes some of it for a smaller field, to
+//! which one of the same kind is compressed (`retort bench pairs`). `paper` holds the published values; `fast` is for a
 //! CPU. `--set train.rays=2048` changes one value; an unknown key is an error.
 
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ pub struct Preset {
     pub train: TrainConfig,
     /// Being taught by another field.
     pub convert: ConvertConfig,
+    /// What is other for a smaller field, by dotted keys; see [`Preset::to_smaller`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub smaller: BTreeMap<String, Value>,
 }
 
 /// How a difference is measured.
@@ -325,11 +329,31 @@ impl Preset {
         for (key, value) in overrides {
             set(&mut table, key, value)?;
         }
-        let preset: Self = table.try_into().map_err(|e| {
+        Self::read(table)
+    }
+
+    fn read(table: Table) -> Result<Self> {
+        let preset: Self = table.try_into().map_err(|e: toml::de::Error| {
             Error::new(format!("preset: {}", e.to_string().trim())).remedy("`retort presets` shows what there is")
         })?;
         preset.check()?;
         Ok(preset)
+    }
+
+    /// The preset of a smaller field of the kind, to which one of the full size can be compressed; `None` where the
+    /// preset says of none.
+    ///
+    /// # Errors
+    /// When `smaller` names no value, or one that is out of its range.
+    pub fn to_smaller(&self) -> Result<Option<Self>> {
+        if self.smaller.is_empty() {
+            return Ok(None);
+        }
+        let mut table = Table::try_from(self).map_err(|e| Error::new(format!("preset: {e}")))?;
+        for (key, value) in &self.smaller {
+            put(&mut table, key, value.clone())?;
+        }
+        Ok(Some(Self { name: self.name.clone(), ..Self::read(table)? }))
     }
 
     fn check(&self) -> Result<()> {
@@ -378,6 +402,12 @@ impl Preset {
 
 /// Replaces the value at a dotted `key`; its text is read as the old value's type.
 fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
+    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("value"));
+    put(table, key, parsed.unwrap_or_else(|| Value::String(text.to_string())))
+}
+
+/// Replaces the value at a dotted `key`.
+fn put(table: &mut Table, key: &str, mut value: Value) -> Result<()> {
     let unknown = || Error::new(format!("--set {key}: no such value")).remedy("`retort presets` shows what there is");
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().ok_or_else(unknown)?;
@@ -385,11 +415,9 @@ fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
     for part in parts {
         at = at.get_mut(part).and_then(Value::as_table_mut).ok_or_else(unknown)?;
     }
-    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("value"));
-    let mut value = parsed.unwrap_or_else(|| Value::String(text.to_string()));
     let old = at.get(last);
-    if let (Some(Value::Float(_)), Value::Integer(whole)) = (old, &value) {
-        value = Value::Float(*whole as f64);
+    if let (Some(Value::Float(_)), &Value::Integer(whole)) = (old, &value) {
+        value = Value::Float(whole as f64);
     }
     at.insert(last.to_string(), value);
     Ok(())

@@ -4,6 +4,7 @@
 //! al. 2023) is split in two blocks: position → density and latent, then latent and direction → colour. [`Primitives`]
 //! are fields made of things that can be born and die, such as Gaussians; they have no latent, only a density.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -209,7 +210,7 @@ impl Default for RenderOptions {
 }
 
 /// A radiance field of any kind.
-pub trait Field: Send + Sync {
+pub trait Field: Any + Send + Sync {
     /// Its frame and extent.
     fn scene(&self) -> &Scene;
 
@@ -384,6 +385,8 @@ pub type AskBlock1<'a> = dyn Fn(&[f32]) -> (Vec<f32>, Vec<f32>) + 'a;
 /// Another field of the same scene that one begins from, see [`Volume::take_over`].
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
+    /// The field itself, for kinds that know their own.
+    pub field: &'a dyn Field,
     /// What it says of points.
     pub ask: &'a Ask<'a>,
     /// Its first block, where both have the same colour network.
@@ -473,6 +476,13 @@ pub trait Primitives: Field {
     /// Clones, splits and prunes by the published rules; `step` counts from 1. Returns how rows moved, so that the
     /// optimiser's state can follow.
     fn densify(&mut self, step: u32, rng: &mut Rng) -> Vec<DensityEvent>;
+
+    /// Takes over another field of the same scene if it is of primitives of the same sort: those that show most in pictures
+    /// from `cameras`, where there is no room for all. Returns whether it did.
+    fn take_over(&mut self, other: &dyn Field, cameras: &[Camera]) -> bool {
+        let _ = (other, cameras);
+        false
+    }
 
     /// Starts over from these points.
     fn plant(&mut self, seeds: &[Seed], device: &Device);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use retort_distill::convert::Convert;
 use retort_distill::evaluate::evaluate;
-use retort_distill::pairs::{Clock, Pair, Point, Scratch, Table, Timed, Took, timed};
+use retort_distill::pairs::{Clock, Pair, Point, Scratch, Table, Timed, Took, smaller, timed};
 use retort_distill::preset::Preset;
 use retort_distill::task::{Progress, Task};
 use retort_distill::train::Train;
@@ -62,6 +62,12 @@ pub fn run(args: &cli::Pairs, common: &Common, report: &mut Report) -> Result<()
     }
     for &teacher in &kinds {
         for &student in &kinds {
+            if teacher == student && table.scratch_of_smaller(teacher).is_none() {
+                if let Some(row) = bench.smaller_scratch(teacher, report)? {
+                    table.scratch.push(row);
+                    bench.keep(&table, &kinds)?;
+                }
+            }
             if table.pair(teacher, student).is_none() {
                 let row = bench.pair(teacher, student, report)?;
                 table.pairs.push(row);
@@ -202,16 +208,27 @@ impl Bench<'_> {
     }
 
     fn scratch(&self, kind: Kind, report: &mut Report) -> Result<Scratch, Stop> {
-        let preset = self.preset(kind)?;
+        self.scratch_named(kind.name(), self.preset(kind)?, report)
+    }
+
+    /// The row of the smaller field that the self pair is held against, where the preset says of one.
+    fn smaller_scratch(&self, kind: Kind, report: &mut Report) -> Result<Option<Scratch>, Stop> {
+        let preset = self.preset(kind)?.to_smaller()?;
+        preset.map(|preset| self.scratch_named(&smaller(kind.name()), preset, report)).transpose()
+    }
+
+    fn scratch_named(&self, name: &str, preset: Preset, report: &mut Report) -> Result<Scratch, Stop> {
         let mut task = Train::new(Arc::clone(&self.data), &preset, &options(self.common), &self.device)?;
-        let done = self.run(&mut task, &curve(), &format!("photos -> {kind}"), report)?;
-        let bytes = self.save(&done, kind.name(), format!("trained from {}", output::stem(&self.args.data)), preset)?;
+        let done = self.run(&mut task, &curve(), &format!("photos -> {name}"), report)?;
+        let file = name.replace(' ', "-");
+        let bytes = self.save(&done, &file, format!("trained from {}", output::stem(&self.args.data)), preset)?;
         let psnr = done.curve.last().map_or(f32::NAN, |p| p.psnr);
-        Ok(Scratch { kind: kind.name().into(), psnr, took: done.took, steps: done.steps, bytes, curve: done.curve })
+        Ok(Scratch { kind: name.into(), psnr, took: done.took, steps: done.steps, bytes, curve: done.curve })
     }
 
     fn pair(&self, teacher: Kind, student: Kind, report: &mut Report) -> Result<Pair, Stop> {
         let preset = self.preset(student)?;
+        let preset = if teacher == student { preset.to_smaller()?.unwrap_or(preset) } else { preset };
         let (taught_by, _) = files::load(&self.field_path(teacher.name()), &self.device)?;
         let name = format!("{teacher}-to-{student}");
         let clock = Clock::start(is_cpu(&self.device));
@@ -261,12 +278,12 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
         "{:<22} {:>8} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8}",
         table.work, "start", "PSNR", "teacher", "lost", "time", "size", "photos", "at 1 dB"
     )];
-    for kind in kinds {
-        let Some(s) = table.scratch_of(*kind) else { continue };
+    let alone = kinds.iter().flat_map(|kind| [table.scratch_of(*kind), table.scratch_of_smaller(*kind)]);
+    for s in alone.flatten() {
         let (took, bytes) = (clock(f64::from(s.took.seconds)), size(s.bytes));
         lines.push(format!(
             "{:<22} {:>8} {:>8.2} {:>9} {:>8} {took:>8} {bytes:>9}",
-            format!("photos -> {kind}"),
+            format!("photos -> {}", s.kind),
             "",
             s.psnr,
             "",
@@ -283,7 +300,8 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
             let (ratio, within) = (times(p.ratio(table)), times(p.ratio_within(table)));
             let start = p.curve.first().map_or(f32::NAN, |point| point.psnr);
             let (took, bytes) = (clock(f64::from(p.took.seconds)), size(p.bytes));
-            let name = format!("{teacher} -> {student}");
+            let compressed = teacher == student && table.scratch_of_smaller(*student).is_some();
+            let name = format!("{teacher} -> {}", if compressed { smaller(student.name()) } else { student.to_string() });
             lines.push(format!(
                 "{name:<22} {start:>8.2} {:>8.2} {:>9.2} {loss:>8} {took:>8} {bytes:>9} {ratio:>8} {within:>8}",
                 p.psnr, p.psnr_teacher

@@ -73,11 +73,11 @@ impl Convert {
         let mut gallery = Gallery::new(config.views, config.view_size, options.seed);
         start::inherit(&teacher, &mut student)?;
         start::take_over(&teacher, &mut student, &config)?;
-        if student.as_primitives().is_some() {
+        if let Some(primitives) = student.as_primitives_mut()
+            && !primitives.take_over(&*teacher, gallery.some_cameras(teacher.scene(), seeds::VIEWS))
+        {
             let seeds = seeds::seeds_from(&teacher, &mut gallery, config.seeds.max(1), options.seed)?;
-            if let Some(primitives) = student.as_primitives_mut() {
-                primitives.plant(&seeds, device);
-            }
+            primitives.plant(&seeds, device);
         }
         let mut run = Run::new(&student, &config.run(), options)?;
         run.count(begun.elapsed().as_secs_f32());

@@ -19,7 +19,7 @@ use crate::gallery::Gallery;
 use super::start::said_of_points;
 
 /// Views that seeds are taken from.
-const VIEWS: usize = 24;
+pub const VIEWS: usize = 24;
 /// Directions from which a seed is looked at.
 const LOOKS: usize = 8;
 /// Seeds that are asked about at a time.

@@ -61,7 +61,7 @@ pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConf
         }
     });
     let block1 = block1.as_ref().map(|block1| block1 as &AskBlock1<'_>);
-    volume.take_over(&Source { ask: &ask, block1, resolution }).map(|_| ())
+    volume.take_over(&Source { field: &**teacher, ask: &ask, block1, resolution }).map(|_| ())
 }
 
 /// Whether the student's colour network is the teacher's.

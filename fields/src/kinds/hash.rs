@@ -3,13 +3,16 @@
 //!
 //! Block 1: `[log σ, latent] = sigma_net(encode(x))`; block 2: `rgb = sigmoid(colour_net([latent, SH₄(d)]))`.
 
+use std::any::Any;
+
 use burn::tensor::{Device, Tensor};
 use retort_shaders::snapshot::{FieldSnapshot, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::field::{Param, ParamMut, Scene, tensor, values};
+use crate::field::{Param, ParamMut, Scene, Source, tensor, values};
 use crate::ops;
+use crate::ops::hash_encode::resize::resized;
 use crate::ops::hash_encode::spec::{self as hash_spec, HashSpec};
 use crate::ops::mlp::spec::MlpSpec;
 use crate::parts::core::{VolumeConfig, VolumeCore, volume_field};
@@ -175,6 +178,21 @@ impl Hash {
         }
     }
 
+    /// A hash grid of the same levels and networks, of whatever table, needs no training to begin with.
+    fn taken_over(&mut self, source: &Source<'_>) -> bool {
+        let Some(other) = (source.field as &dyn Any).downcast_ref::<Self>() else { return false };
+        let same = self.sigma_spec == other.sigma_spec && self.core.colour_spec == other.core.colour_spec;
+        let same = same && self.core.colour_encoding == other.core.colour_encoding;
+        let table = Some(values(other.table.clone())).filter(|_| same);
+        let Some(table) = table.and_then(|table| resized(&other.hash_spec, &table, &self.hash_spec)) else {
+            return false;
+        };
+        let device = self.table.device();
+        self.table = tensor(table, [self.hash_spec.entries(), self.config.features], &device);
+        (self.sigma_net, self.colour_net) = (other.sigma_net.clone(), other.colour_net.clone());
+        true
+    }
+
     fn named_params(&self) -> Vec<Param<'_>> {
         vec![
             Param { name: "table", group: "table", tensor: &self.table },
@@ -192,4 +210,9 @@ impl Hash {
     }
 }
 
-volume_field!(Hash);
+volume_field! {
+    Hash,
+    fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
+        Ok(self.taken_over(source))
+    }
+}

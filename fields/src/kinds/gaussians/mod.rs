@@ -6,6 +6,7 @@
 
 pub mod density;
 mod mixture;
+mod thin;
 
 use std::sync::{Arc, OnceLock};
 
@@ -372,6 +373,10 @@ impl Primitives for Gaussians {
             events.push(DensityEvent::Reset("raw_opacity"));
         }
         events
+    }
+
+    fn take_over(&mut self, other: &dyn Field, cameras: &[Camera]) -> bool {
+        self.thinned(other, cameras)
     }
 
     fn plant(&mut self, seeds: &[Seed], device: &Device) {

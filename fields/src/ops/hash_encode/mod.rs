@@ -4,6 +4,7 @@ pub mod cpu;
 mod face;
 mod gpu;
 pub mod reference;
+pub mod resize;
 pub mod spec;
 
 pub use face::hash_encode;
