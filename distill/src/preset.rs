@@ -244,6 +244,14 @@ impl Stage {
     }
 }
 
+fn each() -> u32 {
+    1
+}
+
+fn always() -> f32 {
+    1.0
+}
+
 /// Being taught by another field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,8 +269,14 @@ pub struct ConvertConfig {
     pub seeds: usize,
     /// How differences are measured.
     pub loss: Loss,
-    /// Samples that the teacher's light reaches with less than this weight are left out of the point losses.
+    /// Samples that the teacher's light reaches with less than this weight are left out.
     pub least_light: f32,
+    /// Of so many neighbouring samples that show nothing one stands for all (volumes); 1 to keep each.
+    #[serde(default = "each")]
+    pub thin: u32,
+    /// The share of the run during which primitives are cloned, split and pruned.
+    #[serde(default = "always")]
+    pub densify_until: f32,
     /// Share of `1 − SSIM` in the pixel loss (primitives).
     #[serde(default)]
     pub ssim: f32,
@@ -387,6 +401,9 @@ impl Preset {
         if c.seeds > 20_000_000 || !(0.0..1.0).contains(&c.least_light) {
             let remedy = "use at most 20000000 seeds, and light from 0 to below 1";
             return bad("convert.seeds or convert.least_light", remedy);
+        }
+        if !(1..=64).contains(&c.thin) || !(0.0..=1.0).contains(&c.densify_until) {
+            return bad("convert.thin or densify_until", "use 1 to 64, and a share from 0 to 1");
         }
         for (growth, penalties) in [(&t.growth, &t.penalties), (&c.growth, &c.penalties)] {
             if !growth.iter().all(Growth::is_sound) || growth.windows(2).any(|w| w[1].at < w[0].at) {

@@ -151,7 +151,7 @@ impl Train {
         let (width, height) = (photo.camera.width, photo.camera.height);
         let target = tensor(photo.rgb_over(backdrop), [(width * height) as usize, 3], &device);
         let loss = picture_loss(&probed.frame, target, photo, backdrop, self.config.loss, self.config.ssim);
-        descend_primitives(&mut self.run, loss, &photo.camera, probed)
+        descend_primitives(&mut self.run, loss, &photo.camera, probed, true)
     }
 
     /// PSNR on held-out photos: random rays for volumes, one picture for primitives.
@@ -196,7 +196,7 @@ fn worth_a_gradient(field: &AnyField, samples: Marched) -> (Marched, f32) {
 }
 
 /// [`Run::descend`] for the loss of one picture of primitives, as [`retort_fields::field::Primitives::render_probed`]
-/// gave it, with density control. Rates of places are in units of the scene's extent.
+/// gave it, with density control where `densifies` says so. Rates of places are in units of the scene's extent.
 ///
 /// # Errors
 /// As [`Run::descend`].
@@ -205,6 +205,7 @@ pub(crate) fn descend_primitives(
     loss: Tensor<1>,
     camera: &Camera,
     probed: ProbedFrame,
+    densifies: bool,
 ) -> Result<Option<f32>> {
     let ProbedFrame { probe, radii, .. } = probed;
     let extent = run.field.scene().extent;
@@ -215,7 +216,7 @@ pub(crate) fn descend_primitives(
             primitives.observe(camera, &grad, &radii);
         }
     })?;
-    if done.is_some() {
+    if done.is_some() && densifies {
         densify(run);
     }
     Ok(done)

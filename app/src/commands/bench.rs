@@ -301,7 +301,8 @@ fn text(out: &Path, table: &Table, kinds: &[Kind]) -> String {
             let start = p.curve.first().map_or(f32::NAN, |point| point.psnr);
             let (took, bytes) = (clock(f64::from(p.took.seconds)), size(p.bytes));
             let compressed = teacher == student && table.scratch_of_smaller(*student).is_some();
-            let name = format!("{teacher} -> {}", if compressed { smaller(student.name()) } else { student.to_string() });
+            let name =
+                format!("{teacher} -> {}", if compressed { smaller(student.name()) } else { student.to_string() });
             lines.push(format!(
                 "{name:<22} {start:>8.2} {:>8.2} {:>9.2} {loss:>8} {took:>8} {bytes:>9} {ratio:>8} {within:>8}",
                 p.psnr, p.psnr_teacher

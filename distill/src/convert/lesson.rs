@@ -1,4 +1,9 @@
 //! What the teacher says of a batch of rays, and how far the student is from it.
+//!
+//! Most samples of a ray show nothing: of 28,000 that the light of Lego's hash grid reaches on 4096 rays, 10,000 have more
+//! than half a percent of a pixel's colour; a set of Gaussians has ten times as many as show anything. They have to stay
+//! empty, so they are not left out: of each run of them one is kept, drawn by chance, with the length of all. The optical
+//! depth of the run is then right in the mean, whatever the student believes there.
 
 use std::sync::Arc;
 
@@ -6,23 +11,27 @@ use burn::tensor::{Device, Int, Tensor};
 use retort_fields::compose::Subject;
 use retort_fields::field::{Volume, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
-use retort_fields::ops::march::Samples;
+use retort_fields::ops::march::{Samples, march};
 use retort_fields::ops::pointwise::trunc_exp;
 use retort_fields::parts::contraction::Contraction;
 use retort_fields::render::volume;
+use retort_fields::rng::Rng;
 
 use super::adaptor::Adaptor;
 use crate::active::weightiest;
+use crate::gallery::Rays;
 use crate::loss::{difference, weighted};
 use crate::preset::{ConvertConfig, Stage};
-use crate::train::fill;
+use crate::train::{fill, jitter};
 
 /// Light left where a ray ends.
 const STOP: f32 = 1e-4;
+/// A sample with at least this share of its pixel's colour stands for itself.
+const SHOWN: f32 = 5e-3;
 
-/// What the teacher says of a batch of rays.
+/// What a teacher says of a batch of rays.
 pub struct Lesson {
-    /// The samples that its light reaches.
+    /// Samples that its light reaches, of those of the student's grid.
     samples: Arc<Samples>,
     /// `[n, 1]`
     log_sigma: Tensor<2>,
@@ -36,52 +45,160 @@ pub struct Lesson {
     pub pixels: Tensor<2>,
 }
 
-/// What a volume says of the student's `samples`, up to where less than `least_light` of a ray's light is left. Nothing
-/// where no sample is.
-pub fn lesson_of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f32) -> Option<Lesson> {
+/// Which rays a teacher is asked along, and how.
+pub struct Asked<'a> {
+    /// The rays, with its pixels where it is no volume.
+    pub rays: &'a Rays,
+    /// Where the shifts of samples and the choice among them begin.
+    pub seed: u64,
+    /// The step that the rays are of.
+    pub step: u32,
+    /// Samples that its light reaches with less than this are left out.
+    pub least_light: f32,
+    /// How many neighbouring samples that show nothing one of them stands for.
+    pub thin: u32,
+}
+
+impl Lesson {
+    /// What `teacher` says of the samples that the `student` has along the rays. Nothing where no sample is.
+    pub fn of(teacher: &Subject, student: &dyn Volume, asked: &Asked<'_>) -> Option<Self> {
+        let rays = asked.rays;
+        let jitter = jitter(rays.len(), asked.seed, asked.step);
+        let samples = march(&rays.origins, &rays.directions, &jitter, student.occupancy(), &student.march_spec(), None);
+        let said = match teacher.as_volume() {
+            Some(teacher) => of_volume(teacher, &samples, asked.least_light)?,
+            None => of_primitives(teacher, samples, &rays.pixels)?,
+        };
+        let mut rng = Rng::at(asked.seed, "thin", u64::from(asked.step));
+        let kept = chosen(&said, asked, &mut rng);
+        Some(said.picked(kept, &student.device().without_autodiff()))
+    }
+}
+
+/// What was said, on the host.
+struct Said {
+    samples: Arc<Samples>,
+    /// `[n]`
+    log_sigma: Vec<f32>,
+    /// `[n, k]`, or empty.
+    latent: Vec<f32>,
+    /// `[n, 3]`
+    rgb: Vec<f32>,
+    /// `[n]`
+    weight: Vec<f32>,
+    /// `[rays, 5]`
+    pixels: Vec<f32>,
+}
+
+impl Said {
+    fn picked(self, kept: Chosen, device: &Device) -> Lesson {
+        let rows = |source: &[f32], width: usize| -> Vec<f32> {
+            kept.rows.iter().flat_map(|&row| source[row * width..][..width].iter().copied()).collect()
+        };
+        let n = kept.rows.len();
+        let width = self.latent.len() / self.log_sigma.len().max(1);
+        let rays = self.pixels.len() / 5;
+        Lesson {
+            log_sigma: tensor(rows(&self.log_sigma, 1), [n, 1], device),
+            latent: (width > 0).then(|| tensor(rows(&self.latent, width), [n, width], device)),
+            rgb: tensor(rows(&self.rgb, 3), [n, 3], device),
+            samples: Arc::new(Samples {
+                position: rows(&self.samples.position, 3),
+                direction: rows(&self.samples.direction, 3),
+                t: rows(&self.samples.t, 1),
+                ray_start: kept.ray_start,
+                dt: kept.dt,
+            }),
+            weight: tensor(kept.weight, [n, 1], device),
+            pixels: tensor(self.pixels, [rays, 5], device),
+        }
+    }
+}
+
+/// Which samples are kept, and what each stands for.
+#[derive(Default)]
+struct Chosen {
+    rows: Vec<usize>,
+    /// `[n]`
+    dt: Vec<f32>,
+    /// `[n]`
+    weight: Vec<f32>,
+    /// `[rays + 1]`
+    ray_start: Vec<u32>,
+}
+
+impl Chosen {
+    /// Keeps one of `run`, which is emptied, for all.
+    fn keep_one(&mut self, said: &Said, run: &mut Vec<usize>, rng: &mut Rng) {
+        if !run.is_empty() {
+            let sum = |of: &[f32]| run.iter().map(|&row| of[row]).sum();
+            self.rows.push(run[rng.below(run.len())]);
+            self.dt.push(sum(&said.samples.dt));
+            self.weight.push(sum(&said.weight));
+            run.clear();
+        }
+    }
+}
+
+fn chosen(said: &Said, asked: &Asked<'_>, rng: &mut Rng) -> Chosen {
+    let mut kept = Chosen::default();
+    let mut run = Vec::new();
+    for ends in said.samples.ray_start.windows(2) {
+        kept.ray_start.push(kept.rows.len() as u32);
+        let mut light = 1.0;
+        for row in ends[0] as usize..ends[1] as usize {
+            let shows = said.weight[row] >= SHOWN;
+            if shows {
+                kept.keep_one(said, &mut run, rng);
+            }
+            run.push(row);
+            if shows || run.len() >= asked.thin as usize {
+                kept.keep_one(said, &mut run, rng);
+            }
+            light -= said.weight[row];
+            if light < asked.least_light {
+                break;
+            }
+        }
+        kept.keep_one(said, &mut run, rng);
+    }
+    kept.ray_start.push(kept.rows.len() as u32);
+    kept
+}
+
+/// What a volume says of `samples`, up to where less than `least_light` of a ray's light is left.
+fn of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f32) -> Option<Said> {
     let seen = volume::see(teacher, samples, least_light.max(STOP))?;
-    let n = seen.samples.t.len();
-    let mut weight = vec![0.0; n];
-    weights(&seen.samples.ray_start, &values(seen.sigma.clone()), &seen.samples.dt, STOP, &mut weight);
-    Some(Lesson {
-        pixels: composite(seen.sigma, seen.rgb.clone(), &seen.samples, STOP),
-        log_sigma: seen.log_sigma,
-        latent: teacher.latent_dim().map(|_| seen.latent),
-        rgb: seen.rgb,
-        weight: tensor(weight, [n, 1], &teacher.device()),
+    let sigma = values(seen.sigma.clone());
+    let mut weight = vec![0.0; sigma.len()];
+    weights(&seen.samples.ray_start, &sigma, &seen.samples.dt, STOP, &mut weight);
+    Some(Said {
+        pixels: values(composite(seen.sigma, seen.rgb.clone(), &seen.samples, STOP)),
+        log_sigma: values(seen.log_sigma),
+        latent: teacher.latent_dim().map_or_else(Vec::new, |_| values(seen.latent)),
+        rgb: values(seen.rgb),
+        weight,
         samples: seen.samples,
     })
 }
 
-/// What primitives say of the student's `samples`, with the `pixels` `[rays, 5]` of their own pictures. Nothing where no
-/// sample is.
-pub fn lesson_of_primitives(
-    teacher: &Subject,
-    student: &dyn Volume,
-    samples: Samples,
-    pixels: &[f32],
-) -> Option<Lesson> {
+/// What primitives say of `samples`, with the `pixels` `[rays, 5]` of their own pictures.
+fn of_primitives(teacher: &Subject, samples: Samples, pixels: &[f32]) -> Option<Said> {
     let n = samples.t.len();
-    if n == 0 {
-        return None;
-    }
-    let primitives = teacher.as_primitives()?;
+    let primitives = teacher.as_primitives().filter(|_| n > 0)?;
     let world = in_world(&samples.position, teacher.scene().warp());
     let said = primitives.sample(&world, &samples.direction);
     let sigma: Vec<f32> = said.log_sigma.iter().map(|l| l.exp()).collect();
     let mut weight = vec![0.0; n];
     weights(&samples.ray_start, &sigma, &samples.dt, STOP, &mut weight);
-    // Emptiness is as low as a student can say it; the clamp of the loss brings it into range.
-    let log_sigma = said.log_sigma.into_iter().map(|l| l.max(-30.0)).collect();
-    let device = student.device().without_autodiff();
-    let rays = pixels.len() / 5;
-    Some(Lesson {
+    Some(Said {
+        // Emptiness is as low as a student can say it; the clamp of the loss brings it into range.
+        log_sigma: said.log_sigma.into_iter().map(|l| l.max(-30.0)).collect(),
+        latent: Vec::new(),
+        rgb: said.rgb,
+        weight,
+        pixels: pixels.to_vec(),
         samples: Arc::new(samples),
-        log_sigma: tensor(log_sigma, [n, 1], &device),
-        latent: None,
-        rgb: tensor(said.rgb, [n, 3], &device),
-        weight: tensor(weight, [n, 1], &device),
-        pixels: tensor(pixels.to_vec(), [rays, 5], &device),
     })
 }
 

@@ -20,7 +20,6 @@ use burn::tensor::{Device, Tensor};
 use retort_fields::compose::Subject;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{Field, RenderOptions, Volume, over, tensor, values};
-use retort_fields::ops::march::march;
 use retort_fields::ops::ssim::ssim;
 use retort_fields::registry::AnyField;
 use retort_shaders::Camera;
@@ -32,11 +31,11 @@ use crate::loss::difference;
 use crate::preset::{ConvertConfig, Level, Preset, Stage};
 use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
-use crate::train::{descend_primitives, fill, jitter};
+use crate::train::{descend_primitives, fill};
 use crate::views;
 
 use adaptor::Adaptor;
-use lesson::{lesson_of_primitives, lesson_of_volume, volume_loss};
+use lesson::{Asked, Lesson, volume_loss};
 
 /// Views on which student and teacher are compared while the work goes on, and their height in pixels for volumes.
 const PROBE_VIEWS: u64 = 2;
@@ -142,13 +141,9 @@ impl Convert {
         let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
         let rays = self.draw_rays(stage.rays.unwrap_or(self.config.rays));
         let Some(student) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
-        let jitter = jitter(rays.len(), seed, step);
-        let samples = march(&rays.origins, &rays.directions, &jitter, student.occupancy(), &student.march_spec(), None);
-        let lesson = match self.teacher.as_volume() {
-            Some(teacher) => lesson_of_volume(teacher, &samples, self.config.least_light),
-            None => lesson_of_primitives(&self.teacher, student, samples, &rays.pixels),
-        };
-        let Some(lesson) = lesson else {
+        let (least_light, thin) = (self.config.least_light, self.config.thin);
+        let asked = Asked { rays: &rays, seed, step, least_light, thin };
+        let Some(lesson) = Lesson::of(&self.teacher, student, &asked) else {
             // Every ray of the batch missed: nothing to learn from it.
             self.run.step += 1;
             return Ok(Some(0.0));
@@ -213,7 +208,8 @@ impl Convert {
             let d = alpha(probed.frame.pixels.clone()) - alpha(target);
             loss = loss + (d.clone() * d).mean() * stage.alpha;
         }
-        let done = descend_primitives(&mut self.run, loss, camera, probed)?;
+        let densifies = self.run.share() < self.config.densify_until;
+        let done = descend_primitives(&mut self.run, loss, camera, probed, densifies)?;
         if let Some((picture, wanted)) = seen.filter(|_| done.is_some()) {
             self.active.learn_view(view, &picture, &wanted, &mut self.gallery, seed);
         }

@@ -8,7 +8,7 @@ use std::any::Any;
 use retort_shaders::Camera;
 
 use super::{Gaussians, SH_C0};
-use crate::field::{DensityEvent, Field, Primitives, RowPlan, tensor, values};
+use crate::field::{Field, Primitives, RowPlan, tensor, values};
 use crate::registry::detached_inner;
 
 use super::density::DensityStats;
@@ -33,7 +33,8 @@ impl Gaussians {
             let width = param.tensor.dims()[1];
             let mut rows = plan.gather(&values(detached_inner(param.tensor.clone())), width);
             if param.name == "sh_rest" && has != wants {
-                let fitted = rows.chunks_exact(has).flat_map(|row| (0..wants).map(|k| row.get(k).copied().unwrap_or(0.0)));
+                let fitted =
+                    rows.chunks_exact(has).flat_map(|row| (0..wants).map(|k| row.get(k).copied().unwrap_or(0.0)));
                 rows = fitted.collect();
             }
             *own.tensor = tensor(rows, [n, own.tensor.dims()[1]], &device);
@@ -77,13 +78,13 @@ mod tests {
     use super::super::GaussiansConfig;
     use super::super::density::DensityConfig;
     use super::*;
-    use crate::device::cpu;
+    use crate::device::choose;
     use crate::field::{RenderOptions, Scene, Seed};
 
     fn set(sh_degree: u32, most: usize, seeds: &[Seed]) -> Gaussians {
         let density = DensityConfig { max_gaussians: most, ..DensityConfig::default() };
         let config = GaussiansConfig { sh_degree, initial: 1, antialias: false, density };
-        let (scene, device) = (Scene::default(), cpu());
+        let (scene, device) = (Scene::default(), choose("cpu").expect("a device"));
         let drawn = Gaussians::draw(&config, &scene, 1, &device).expect("first values");
         let mut set = Gaussians::build(&config, &scene, drawn).expect("a set");
         set.plant(seeds, &device);
