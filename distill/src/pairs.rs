@@ -356,6 +356,26 @@ mod tests {
         assert_eq!(pair.ratio(&table), Some((20.0, true)));
     }
 
+    #[test]
+    fn a_kind_taught_by_itself_is_held_against_the_smaller_field() {
+        let mut table = Table { scratch: vec![scratch(&[[50.0, 29.0]])], ..Table::default() };
+        let own = Pair {
+            teacher: "mlp".into(),
+            student: "mlp".into(),
+            psnr: 28.0,
+            psnr_teacher: 33.0,
+            took: wall(5.0),
+            steps: 1,
+            bytes: 1,
+            curve: Vec::new(),
+        };
+        assert_eq!(own.loss(&table), Some(2.0), "no smaller field is known");
+        table.scratch.push(Scratch { kind: smaller("mlp"), psnr: 28.5, ..scratch(&[[20.0, 28.0]]) });
+        assert_eq!((own.loss(&table), own.ratio(&table)), (Some(0.5), Some((4.0, false))));
+        let other = Pair { teacher: "hash".into(), ..own };
+        assert_eq!(other.ratio(&table).map(|r| r.0), Some(10.0), "another kind's student is of the full size");
+    }
+
     /// Counts to twenty.
     struct Count(u32);
 

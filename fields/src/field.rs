@@ -348,6 +348,13 @@ pub trait Volume: Field {
         Ok(false)
     }
 
+    /// The length over which its values can change freely, in warped scene units, once it has grown to `resolution` where
+    /// that is given (as in [`Reshape::resolution`]); `None` where its size does not tell, as with networks.
+    fn grain(&self, resolution: Option<u32>) -> Option<f32> {
+        let _ = resolution;
+        None
+    }
+
     /// A regulariser by the name that presets use, `[1]`: `"tv_sigma"`, `"l1"`; `None` where the kind has none of that
     /// name. `rng` draws the part of the field that is looked at.
     fn penalty(&self, name: &str, rng: &mut Rng) -> Option<Tensor<1>> {

@@ -50,8 +50,7 @@ fn teacher(kind: Kind) -> &'static AnyField {
 
 /// All directed pairs.
 fn pairs() -> impl Iterator<Item = (Kind, Kind)> {
-    let all = Kind::ALL.iter().flat_map(|&from| Kind::ALL.iter().map(move |&to| (from, to)));
-    all.filter(|(from, to)| from != to)
+    Kind::ALL.iter().flat_map(|&from| Kind::ALL.iter().map(move |&to| (from, to)))
 }
 
 fn begin(teacher: &AnyField, preset: &Preset) -> Result<Convert> {
@@ -174,6 +173,47 @@ fn factors_take_over_what_they_can() {
             assert!(taken > 15.0 && taken > drawn + 4.0, "{from} to {to}: {taken:.2} dB, a new one {drawn:.2} dB");
         }
     }
+}
+
+/// A field of its own kind and another size begins as its teacher, as far as there is room.
+#[test]
+fn a_field_of_its_own_kind_is_taken_over() {
+    let gaussians = teacher(Kind::Gaussians).as_primitives().expect("primitives").count();
+    let half = (gaussians / 2).to_string();
+    let sizes = [
+        (Kind::Hash, ("field.log2_table_size", "11"), 60.0),
+        (Kind::Hash, ("field.log2_table_size", "8"), 14.0),
+        (Kind::Gaussians, ("field.density.max_gaussians", "0"), 60.0),
+        (Kind::Gaussians, ("field.density.max_gaussians", half.as_str()), 14.0),
+    ];
+    for (kind, size, least) in sizes {
+        let preset = tiny_preset(kind, &[size]);
+        let student = begin(teacher(kind), &preset).expect("a pair that fits").current();
+        let fresh = preset.field.init(teacher(kind).scene(), 0, &cpu()).expect("a sound preset");
+        let (taken, drawn) = (psnr_between(teacher(kind), &student), psnr_between(teacher(kind), &fresh));
+        assert!(taken > least && taken > drawn + 2.0, "{kind}, {size:?}: {taken:.2} dB, a new one {drawn:.2} dB");
+    }
+}
+
+/// A student that is too coarse for its teacher is taught all the same, after a word on what to expect.
+#[test]
+fn a_student_that_is_too_small_is_told_of() {
+    let wide = [("convert.view_size", "96")];
+    let first_note = |kind: Kind, more: (&str, &str)| {
+        let preset = tiny_preset(kind, &[&wide[..], &[more]].concat());
+        let mut task = begin(teacher(Kind::Hash), &preset).expect("a pair that fits");
+        advance(&mut task, 1)[0].note.clone()
+    };
+    for kind in [Kind::Voxels, Kind::Vm, Kind::Cp] {
+        let grown = |resolution: u32| format!("[{{ at = 0.0, resolution = {resolution} }}]");
+        let told = first_note(kind, ("convert.growth", &grown(6))).expect("a note");
+        assert!(told.contains("too coarse") && told.contains(" dB") && told.contains(kind.name()), "{told}");
+        assert_eq!(first_note(kind, ("convert.growth", &grown(96))), None, "{kind}");
+    }
+    let told = first_note(Kind::Hash, ("field.log2_table_size", "8")).expect("a note");
+    assert!(told.contains("too coarse"), "{told}");
+    assert_eq!(first_note(Kind::Hash, ("field.finest_resolution", "512")), None);
+    assert_eq!(first_note(Kind::Mlp, ("field.width", "16")), None, "a network's size does not tell");
 }
 
 /// A latent of another width learns at the latent level through an adaptor, which a checkpoint keeps.

@@ -44,6 +44,25 @@ fn every_kind_has_both_presets() {
     assert!(Kind::ALL.iter().all(|kind| error.remedy.contains(kind.name())), "the remedy names the kinds: {error}");
 }
 
+/// What `retort bench pairs` compresses a field of each kind to.
+#[test]
+fn every_kind_has_a_smaller_field() {
+    for &kind in Kind::ALL {
+        let preset = load("fast", kind);
+        let smaller = preset.to_smaller().expect("sound values").expect("a smaller field");
+        assert_eq!((smaller.name.as_str(), smaller.field.kind()), ("fast", kind));
+        let size = |preset: &Preset| {
+            let finest = preset.convert.growth.iter().filter_map(|growth| growth.resolution).max();
+            (finest, preset.convert.seeds, count(&preset.field))
+        };
+        let (large, small) = (size(&preset), size(&smaller));
+        assert!(small.0 <= large.0 && small.1 <= large.1 && small.2 <= large.2 && small != large, "{kind}");
+        let wrong = Preset { smaller: [("field.nothing".to_string(), 1.into())].into(), ..preset.clone() };
+        assert!(wrong.to_smaller().is_err(), "a value that is not there");
+        assert_eq!(Preset { smaller: [].into(), ..preset }.to_smaller().expect("nothing to change"), None);
+    }
+}
+
 #[test]
 fn shapes_are_those_of_the_parameters() {
     for &kind in Kind::ALL {

@@ -62,11 +62,12 @@ pub fn run(args: &cli::Pairs, common: &Common, report: &mut Report) -> Result<()
     }
     for &teacher in &kinds {
         for &student in &kinds {
-            if teacher == student && table.scratch_of_smaller(teacher).is_none() {
-                if let Some(row) = bench.smaller_scratch(teacher, report)? {
-                    table.scratch.push(row);
-                    bench.keep(&table, &kinds)?;
-                }
+            if teacher == student
+                && table.scratch_of_smaller(teacher).is_none()
+                && let Some(row) = bench.smaller_scratch(teacher, report)?
+            {
+                table.scratch.push(row);
+                bench.keep(&table, &kinds)?;
             }
             if table.pair(teacher, student).is_none() {
                 let row = bench.pair(teacher, student, report)?;

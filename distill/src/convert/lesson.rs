@@ -272,3 +272,65 @@ fn points_that_matter(lesson: &Lesson, log_sigma: &Tensor<2>, device: &Device) -
     let kept = weightiest(&samples.ray_start, &values(lesson.weight.clone()), &weight);
     Tensor::from_ints(kept.as_slice(), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rays of eight samples: a surface after five samples of haze, and haze alone.
+    fn said() -> Said {
+        let weight = vec![1e-3, 2e-3, 0.0, 1e-3, 0.0, 0.6, 0.396, 0.0, 0.0, 0.0, 1e-3, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let n = weight.len();
+        let dt: Vec<f32> = (0..n).map(|i| 0.1 + 0.01 * i as f32).collect();
+        let samples = Samples {
+            ray_start: vec![0, 8, 16],
+            position: (0..3 * n).map(|i| i as f32).collect(),
+            direction: vec![0.0; 3 * n],
+            t: (0..n).map(|i| i as f32).collect(),
+            dt,
+        };
+        Said {
+            samples: Arc::new(samples),
+            log_sigma: vec![0.0; n],
+            latent: Vec::new(),
+            rgb: vec![0.0; 3 * n],
+            weight,
+            pixels: vec![0.0; 10],
+        }
+    }
+
+    fn thinned(thin: u32, seed: u64) -> Chosen {
+        let rays = Rays::default();
+        let asked = Asked { rays: &rays, seed, step: 0, least_light: 1e-3, thin };
+        chosen(&said(), &asked, &mut Rng::new(seed, "thin"))
+    }
+
+    #[test]
+    fn what_shows_stays_and_one_of_each_run_stands_for_the_rest() {
+        let all = thinned(1, 3);
+        // Behind the surface less than a thousandth of the light is left.
+        assert_eq!(all.rows, (0..7).chain(8..16).collect::<Vec<_>>());
+        assert_eq!((&all.dt[..7], &all.weight[..7]), (&said().samples.dt[..7], &said().weight[..7]));
+        for seed in 0..20 {
+            let kept = thinned(4, seed);
+            assert_eq!(kept.ray_start, [0, 4, 6]);
+            assert!(kept.rows[0] < 4 && kept.rows[1] == 4 && kept.rows[2..4] == [5, 6], "{:?}", kept.rows);
+            let sum = |of: &[f32]| of.iter().sum::<f32>();
+            assert!((sum(&kept.dt) - sum(&all.dt)).abs() < 1e-5, "no stretch of a ray is lost");
+            assert!((sum(&kept.weight) - sum(&all.weight)).abs() < 1e-6);
+        }
+    }
+
+    /// Whatever the student believes of the haze, its optical depth is right in the mean.
+    #[test]
+    fn the_choice_is_fair() {
+        let sigma = |row: usize| 1.0 + (row * row % 7) as f32;
+        let depth = |kept: &Chosen| kept.rows.iter().zip(&kept.dt).map(|(row, dt)| sigma(*row) * dt).sum::<f32>();
+        let exact = depth(&thinned(1, 0));
+        let many = 4000;
+        let mean = (0..many).map(|seed| depth(&thinned(4, seed))).sum::<f32>() / many as f32;
+        // Of a run, one is drawn evenly but counts with the run's mean length: lengths differ by a few percent here.
+        assert!((mean / exact - 1.0).abs() < 0.02, "{mean} for {exact}");
+        assert!((depth(&thinned(4, 1)) / exact - 1.0).abs() > 0.02, "a single choice is not the mean");
+    }
+}

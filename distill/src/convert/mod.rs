@@ -7,6 +7,7 @@
 //! pair has no place for is dropped: Gaussians have no latent.
 
 mod adaptor;
+mod fits;
 mod lesson;
 mod seeds;
 mod start;
@@ -80,6 +81,7 @@ impl Convert {
         }
         let mut run = Run::new(&student, &config.run(), options)?;
         run.count(begun.elapsed().as_secs_f32());
+        run.note = warning(&teacher, &student, &config, options.seed);
         let work = format!("convert {} to {}", teacher.name(), student.kind());
         let active = Active::new(&config.active, config.views);
         let adaptor = Adaptor::between(&*teacher, &*student, options.seed);
@@ -251,6 +253,19 @@ fn stages_for(teacher: &Subject, student: &AnyField, config: &ConvertConfig) -> 
             .remedy("add a stage with level = \"image\" to convert.stages"));
     }
     Ok(stages)
+}
+
+/// What a person should know before a student that is too coarse for its teacher is taught.
+fn warning(teacher: &Subject, student: &AnyField, config: &ConvertConfig, seed: u64) -> Option<String> {
+    let grown = config.growth.iter().rev().find_map(|growth| growth.resolution);
+    let grain = student.as_volume()?.grain(grown)?;
+    let camera = views::draw(teacher.scene(), seed ^ 0x5EED, 0, config.view_size);
+    let expected = fits::expected(teacher, grain, &camera).filter(|psnr| *psnr < fits::POOR)?;
+    Some(format!(
+        "{} of this size is too coarse for its teacher: about {expected:.0} dB of it are to be expected; give it more, see \
+         `retort presets`",
+        student.kind()
+    ))
 }
 
 /// Primitives are drawn for a size of pixel and look wrong in another; volumes do not care, and cost more.

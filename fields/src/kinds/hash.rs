@@ -178,6 +178,18 @@ impl Hash {
         }
     }
 
+    /// The cells of the finest level whose places within occupied space are not shared by too many: a surface in `n` cells
+    /// of a grid of `r³` passes through about `n (s / r)²` cells of one of `s³`.
+    fn finest_told_apart(&self) -> f32 {
+        /// Places that may share an entry: the larger gradient wins (Müller et al. 2022, section 3).
+        const SHARED: f32 = 4.0;
+        let grid = &self.core.occupancy;
+        let occupied = grid.occupied().count().max(1) as f32;
+        let entries = SHARED * (self.config.log2_table_size as f32).exp2();
+        let told_apart = grid.resolution() as f32 * (entries / occupied).sqrt();
+        self.core.scene.bounds.size().max_element() / told_apart.min(self.config.finest_resolution as f32)
+    }
+
     /// A hash grid of the same levels and networks, of whatever table, needs no training to begin with.
     fn taken_over(&mut self, source: &Source<'_>) -> bool {
         let Some(other) = (source.field as &dyn Any).downcast_ref::<Self>() else { return false };
@@ -214,5 +226,8 @@ volume_field! {
     Hash,
     fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
         Ok(self.taken_over(source))
+    }
+    fn grain(&self, _resolution: Option<u32>) -> Option<f32> {
+        Some(self.finest_told_apart())
     }
 }

@@ -332,6 +332,11 @@ macro_rules! factored_field {
             fn take_over(&mut self, source: &Source<'_>) -> Result<bool> {
                 self.taken_over(source)
             }
+            fn grain(&self, resolution: Option<u32>) -> Option<f32> {
+                let size = self.bounds().size();
+                let edge = (size.x * size.y * size.z).cbrt();
+                Some(resolution.map_or_else(|| self.cell(), |resolution| edge / resolution as f32))
+            }
             fn penalty(&self, name: &str, _rng: &mut Rng) -> Option<Tensor<1>> {
                 self.named_penalty(name)
             }

@@ -307,6 +307,11 @@ impl Volume for Voxels {
         self.taken_over(source)
     }
 
+    fn grain(&self, resolution: Option<u32>) -> Option<f32> {
+        let resolution = resolution.unwrap_or(self.config.resolution);
+        Some(self.core.scene.bounds.size().max_element() / resolution as f32)
+    }
+
     fn penalty(&self, name: &str, rng: &mut Rng) -> Option<Tensor<1>> {
         let variation = Penalty::Variation { scale: self.config.resolution as f32 / PUBLISHED_RESOLUTION };
         let cauchy = if self.config.density == Density::Exp { Penalty::CauchyExp } else { Penalty::CauchyLinear };

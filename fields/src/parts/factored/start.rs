@@ -190,7 +190,7 @@ impl<const PLANES: bool> Factored<PLANES> {
     }
 
     /// The length of a cell's shortest edge.
-    fn cell(&self) -> f32 {
+    pub(super) fn cell(&self) -> f32 {
         (self.bounds().size() / self.spec.cells()).min_element()
     }
 
