@@ -95,7 +95,9 @@ fn every_pair_learns() {
             after > least && (after > before + 4.0 || before > least),
             "{from} to {to}: {before:.2} dB to {after:.2} dB"
         );
-        assert!(steps.iter().all(|p| p.loss.is_finite() && p.note.is_none()), "{from} to {to}");
+        // Tiny students may be too coarse, and say so; nothing else happens.
+        let quiet = |p: &Progress| p.note.as_ref().is_none_or(|note| note.contains("too coarse"));
+        assert!(steps.iter().all(|p| p.loss.is_finite() && quiet(p)), "{from} to {to}");
     }
 }
 
@@ -181,9 +183,9 @@ fn a_field_of_its_own_kind_is_taken_over() {
     let gaussians = teacher(Kind::Gaussians).as_primitives().expect("primitives").count();
     let half = (gaussians / 2).to_string();
     let sizes = [
-        (Kind::Hash, ("field.log2_table_size", "11"), 60.0),
-        (Kind::Hash, ("field.log2_table_size", "8"), 14.0),
-        (Kind::Gaussians, ("field.density.max_gaussians", "0"), 60.0),
+        (Kind::Hash, ("field.log2_table_size", "14"), 40.0),
+        (Kind::Hash, ("field.log2_table_size", "11"), 14.0),
+        (Kind::Gaussians, ("field.density.max_gaussians", "0"), 90.0),
         (Kind::Gaussians, ("field.density.max_gaussians", half.as_str()), 14.0),
     ];
     for (kind, size, least) in sizes {
@@ -206,11 +208,11 @@ fn a_student_that_is_too_small_is_told_of() {
     };
     for kind in [Kind::Voxels, Kind::Vm, Kind::Cp] {
         let grown = |resolution: u32| format!("[{{ at = 0.0, resolution = {resolution} }}]");
-        let told = first_note(kind, ("convert.growth", &grown(6))).expect("a note");
+        let told = first_note(kind, ("convert.growth", &grown(4))).unwrap_or_else(|| panic!("{kind}: no note"));
         assert!(told.contains("too coarse") && told.contains(" dB") && told.contains(kind.name()), "{told}");
         assert_eq!(first_note(kind, ("convert.growth", &grown(96))), None, "{kind}");
     }
-    let told = first_note(Kind::Hash, ("field.log2_table_size", "8")).expect("a note");
+    let told = first_note(Kind::Hash, ("field.finest_resolution", "4")).expect("a note");
     assert!(told.contains("too coarse"), "{told}");
     assert_eq!(first_note(Kind::Hash, ("field.finest_resolution", "512")), None);
     assert_eq!(first_note(Kind::Mlp, ("field.width", "16")), None, "a network's size does not tell");

@@ -45,8 +45,8 @@ fn places(old: &Level, new: &Level, mut pair: impl FnMut(usize, usize)) {
         return;
     }
     // One of them has an entry for each grid point, so the points can be counted through. Those just beyond the far
-    // faces share entries of a dense level with others: they are told apart where they can be, and left out elsewhere.
-    let side = old.resolution + u32::from(new.hashed);
+    // faces have none of their own in a dense level, and would change others' means.
+    let side = old.resolution.min(new.resolution);
     for z in 0..side {
         for y in 0..side {
             for x in 0..side {
