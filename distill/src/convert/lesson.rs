@@ -3,7 +3,8 @@
 //! Most samples of a ray show nothing: of 28,000 that the light of Lego's hash grid reaches on 4096 rays, 10,000 have more
 //! than half a percent of a pixel's colour; a set of Gaussians has ten times as many as show anything. They have to stay
 //! empty, so they are not left out: of each run of them one is kept, drawn by chance, with the length of all. The optical
-//! depth of the run is then right in the mean, whatever the student believes there.
+//! depth of the run is then right in the mean, whatever the student believes there. (On Lego, hash to `vm` in 500 steps: 35.87 dB
+//! thinned by 4, 35.86 dB whole, a tenth less time. To ask along the same rays four times instead cost 1.4 dB.)
 
 use std::sync::Arc;
 
