@@ -1,21 +1,43 @@
-//! Lists the presets: every `presets/KIND-NAME.toml` comes with the program, in the order of their names.
+//! Lists the presets: every `presets/KIND-NAME.toml` and every `systems/NAME.toml` comes with the program, in the order
+//! of their names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("presets");
-    println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files = fs::read_dir(&folder)?.collect::<io::Result<Vec<_>>>()?;
-    files.sort_by_key(fs::DirEntry::file_name);
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?);
     let mut list = String::from("const BUILT_IN: &[(&str, &str, &str)] = &[\n");
-    for file in files {
-        let (path, name) = (file.path(), file.file_name().to_string_lossy().into_owned());
-        let Some((kind, name)) = name.strip_suffix(".toml").and_then(|stem| stem.split_once('-')) else {
+    for (path, stem) in files(&root.join("presets"))? {
+        let Some((kind, name)) = stem.split_once('-') else {
             return Err(io::Error::other(format!("{}: a preset is called KIND-NAME.toml", path.display())));
         };
         list += &format!("    ({kind:?}, {name:?}, include_str!({:?})),\n", path.display().to_string());
     }
     list += "];\n";
-    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("presets.rs"), list)
+    write("presets.rs", &list)?;
+    let mut list = String::from("const BUILT_IN: &[(&str, &str)] = &[\n");
+    for (path, stem) in files(&root.join("systems"))? {
+        list += &format!("    ({stem:?}, include_str!({:?})),\n", path.display().to_string());
+    }
+    list += "];\n";
+    write("systems.rs", &list)
+}
+
+/// The TOML files of a folder with their names, in order.
+fn files(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(stem) = name.strip_suffix(".toml") {
+            files.push((path, stem.to_string()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn write(name: &str, text: &str) -> io::Result<()> {
+    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join(name), text)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
+use retort_distill::guidance::Loss;
 use retort_fields::data::Split;
 use retort_fields::mesh::export::Method;
 use retort_fields::mesh::unwrap::SIDES;
@@ -73,6 +74,8 @@ pub enum Command {
     Train(Train),
     /// Distils a field into another kind
     Convert(Convert),
+    /// Makes a field from a prompt
+    Generate(Generate),
     /// Makes a textured mesh of a field's surface
     Mesh(Mesh),
     /// Renders pictures of a field
@@ -120,6 +123,26 @@ pub struct Convert {
     /// Posed photos to measure the result against
     #[arg(long, value_name = "DATA", requires = "to")]
     pub data: Option<PathBuf>,
+}
+
+/// `retort generate "PROMPT" [--to KIND] [--loss NAME] [--prior builtin|FILE] [-o OUT]`
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// What to make, in plain words: "a red mushroom on a green table"
+    #[arg(value_name = "PROMPT")]
+    pub prompt: String,
+    /// The kind of field to make
+    #[arg(long, value_name = "KIND", value_parser = kind(), default_value = "hash")]
+    pub to: Kind,
+    /// The loss [default: the preset's own]
+    #[arg(long, value_name = "LOSS", value_parser = loss())]
+    pub loss: Option<Loss>,
+    /// The diffusion model: the one that comes with the program, or a file of other weights for it
+    #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
+    pub prior: String,
+    /// The field's file [default: named after the prompt and KIND, here]
+    #[arg(short, long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
 }
 
 /// `retort mesh IN [-o OUT.glb|OUT.obj]`
@@ -238,6 +261,31 @@ pub struct Presets {
 pub enum Bench {
     /// The table of all conversions: quality, time, ratio to training from photos
     Pairs(Pairs),
+    /// The table of losses: what is made of prompts that were never taught, held against what they mean
+    Prompts(Prompts),
+}
+
+/// `retort bench prompts [--losses a,b] [--to KIND] [--seeds N] [-o DIR]`
+#[derive(Debug, Args)]
+pub struct Prompts {
+    /// Only these losses, with commas between [default: mvsds]
+    #[arg(long, value_name = "LOSSES", value_delimiter = ',', value_parser = loss())]
+    pub losses: Vec<Loss>,
+    /// The kind of field to make
+    #[arg(long, value_name = "KIND", value_parser = kind(), default_value = "hash")]
+    pub to: Kind,
+    /// Seeds for each prompt
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: u64,
+    /// Prompts of one thing, and as many of two
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub count: usize,
+    /// The diffusion model: the one that comes with the program, or a file of other weights for it
+    #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
+    pub prior: String,
+    /// The folder for pictures and the table
+    #[arg(short, long, value_name = "DIR", default_value = "retort-prompts")]
+    pub out: PathBuf,
 }
 
 /// `retort bench pairs --data DIR [--kinds a,b] [-o DIR]`
@@ -257,6 +305,11 @@ pub struct Pairs {
 fn kind() -> impl TypedValueParser<Value = Kind> {
     let names = Kind::ALL.iter().map(|kind| kind.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Kind>())
+}
+
+fn loss() -> impl TypedValueParser<Value = Loss> {
+    let names = Loss::ALL.iter().filter(|loss| **loss != Loss::Dds).map(|loss| loss.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Loss>())
 }
 
 fn split() -> impl TypedValueParser<Value = Split> {
@@ -364,10 +417,14 @@ mod tests {
             "retort eval in.safetensors --data d --split val",
             "retort --json -q info f.safetensors",
             "retort presets -v",
+            "retort generate stool",
+            "retort generate mushroom --to gaussians --loss vsd --prior builtin -o m.ply --steps 10 --seed 3",
             "retort gui",
             "retort gui a.safetensors scene.toml --device cpu",
             "retort bench pairs --data d",
             "retort bench pairs --data d --kinds hash,mlp -o there --resume",
+            "retort bench prompts",
+            "retort bench prompts --losses sds,mvsds --to voxels --seeds 3 --count 5 -o there --resume",
             "retort train d --to gaussians --set train.rays=4096 --set field.levels=8 --json",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -408,6 +465,8 @@ mod tests {
             "retort eval f",
             "retort eval f --data d --split all",
             "retort info f -q -v",
+            "retort generate",
+            "retort generate stool --loss nds",
             "retort bench pairs",
             "retort bench pairs --data d --kinds hash,teapot",
         ] {

@@ -418,7 +418,7 @@ impl Preset {
 }
 
 /// Replaces the value at a dotted `key`; its text is read as the old value's type.
-fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
+pub(crate) fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("value"));
     put(table, key, parsed.unwrap_or_else(|| Value::String(text.to_string())))
 }

@@ -31,7 +31,7 @@ const PROBE_RAYS: usize = 8192;
 /// A batch is not smaller than this, however full the grid.
 const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
-const STOP: f32 = 1e-4;
+pub(crate) const STOP: f32 = 1e-4;
 
 /// Training from photos.
 pub struct Train {
@@ -182,7 +182,7 @@ impl Train {
 
 /// The samples that get gradients, and how many they are, those that are only looked at counted as a quarter. On a GPU
 /// all get some: to find out would make it wait for the host.
-fn worth_a_gradient(field: &AnyField, samples: Marched) -> (Marched, f32) {
+pub(crate) fn worth_a_gradient(field: &AnyField, samples: Marched) -> (Marched, f32) {
     let all = samples.count() as f32;
     let frozen = field.frozen();
     match (samples, frozen.as_volume()) {

@@ -4,11 +4,13 @@ mod bench;
 mod convert;
 pub mod demo;
 mod eval;
+pub mod generate;
 mod info;
 pub mod measure;
 pub mod mesh;
 mod open;
 mod presets;
+mod prompts;
 mod render;
 mod rewrite;
 mod train;
@@ -58,12 +60,14 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<(), Stop> {
         Some(Command::Gui(args)) => Ok(gui::start(&args.files, common)?),
         Some(Command::Train(args)) => train::run(args, common, report),
         Some(Command::Convert(args)) => convert::run(args, common, report),
+        Some(Command::Generate(args)) => generate::run(args, common, report),
         Some(Command::Mesh(args)) => mesh::run(args, common, report),
         Some(Command::Render(args)) => render::run(args, common, report),
         Some(Command::Eval(args)) => eval::run(args, common, report),
         Some(Command::Info(args)) => Ok(info::run(args, report)?),
         Some(Command::Demo(args)) => demo::run(args, common, report),
         Some(Command::Bench(Bench::Pairs(args))) => bench::run(args, common, report),
+        Some(Command::Bench(Bench::Prompts(args))) => prompts::run(args, common, report),
         Some(Command::Presets(args)) => Ok(presets::run(args, report)?),
     }
 }

@@ -79,6 +79,19 @@ pub fn run(
     limit: Option<Duration>,
     report: &mut Report,
 ) -> Result<Finished, Stop> {
+    run_keeping(task, checkpoint, limit, report).map_err(|(stop, _)| stop)
+}
+
+/// As [`run`]; what an interrupt left of the field comes with it.
+///
+/// # Errors
+/// When it fails, or is interrupted; a checkpoint is written then.
+pub fn run_keeping(
+    task: Box<dyn Task>,
+    checkpoint: &Path,
+    limit: Option<Duration>,
+    report: &mut Report,
+) -> Result<Finished, (Stop, Option<AnyField>)> {
     let work = task.kind_of_work();
     let options = JobOptions {
         name: work.into(),
@@ -98,9 +111,11 @@ pub fn run(
             report.notes(&outcome.notes);
             Ok(Finished { field, outcome, seconds: started.elapsed().as_secs_f32() })
         }
-        (Some(Event::Cancelled { steps, .. }), _) => Err(Stop::Interrupted(interrupted(work, steps, checkpoint))),
-        (Some(Event::Failed(error)), _) => Err(Stop::Failed(error)),
-        _ => Err(Stop::Failed(Error::new(format!("{work} ended without a result")))),
+        (Some(Event::Cancelled { steps, .. }), field) => {
+            Err((Stop::Interrupted(interrupted(work, steps, checkpoint)), field.filter(|_| steps > 0)))
+        }
+        (Some(Event::Failed(error)), _) => Err((Stop::Failed(error), None)),
+        _ => Err((Stop::Failed(Error::new(format!("{work} ended without a result"))), None)),
     }
 }
 

@@ -95,6 +95,7 @@ impl App {
         });
         Panel::right("learn").default_size(290.0).size_range(220.0..=520.0).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                panels::generate::show(ui, state);
                 panels::convert::show(ui, state);
                 panels::train::show(ui, state);
                 panels::mesh::show(ui, state, &mut shown.mesh);

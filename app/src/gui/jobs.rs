@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use retort_distill::RunOptions;
 use retort_distill::convert::Convert;
+use retort_distill::generate::{Generate, System, ask};
+use retort_distill::guidance::Loss;
 use retort_distill::job::{Event, Job, JobOptions, panicked};
 use retort_distill::preset::Preset;
 use retort_distill::task::{Progress, Task};
@@ -21,6 +23,7 @@ use retort_fields::error::{Error, Result};
 use retort_fields::files::Provenance;
 use retort_fields::registry::{AnyField, Kind};
 
+use crate::commands::generate::prior;
 use crate::commands::{made_by, measure, work};
 use crate::report::Pace;
 
@@ -46,6 +49,13 @@ pub enum Lesson {
     },
     /// Posed photos.
     Photos(PathBuf),
+    /// A prompt.
+    Words {
+        /// What to make.
+        prompt: String,
+        /// The loss, where other than the preset's.
+        loss: Option<Loss>,
+    },
 }
 
 /// A job as it was ordered.
@@ -265,7 +275,10 @@ impl Jobs {
     /// # Errors
     /// When the preset does not exist or one of its values is wrong.
     pub fn order(&mut self, order: Order) -> Result<JobId> {
-        Preset::load(&order.preset, order.kind, &order.set)?;
+        match &order.lesson {
+            Lesson::Words { loss, .. } => System::load(&order.preset, order.kind, *loss, &order.set).map(drop)?,
+            _ => Preset::load(&order.preset, order.kind, &order.set).map(drop)?,
+        }
         self.next += 1;
         self.rows.push(Row {
             id: self.next,
@@ -437,16 +450,14 @@ impl Jobs {
                     row.phase = Phase::Failed("it ended without a result".into());
                     return None;
                 };
-                let Order { from, options, preset, name, .. } = row.order.clone();
-                let (seconds, background) = (row.elapsed.as_secs_f32(), active.background);
-                let (made_by, steps, seed) = (made_by(), outcome.steps, options.seed);
-                let more = Provenance::default();
-                let made = Provenance { made_by, from, steps, seconds, seed, preset, background, ..more };
-                Some(Made { id: active.id, field, made, name })
+                Some(row.made(field, active.background, outcome.steps))
             }
-            Event::Cancelled { checkpoint, .. } => {
+            Event::Cancelled { checkpoint, steps } => {
                 row.phase = Phase::Cancelled(checkpoint);
-                None
+                // Who stops what grows from words has seen enough of it: it is kept.
+                let words = matches!(row.order.lesson, Lesson::Words { .. });
+                let field = job.join().filter(|_| words && steps > 0)?;
+                Some(row.made(field, active.background, steps))
             }
             Event::Failed(error) => {
                 row.phase = Phase::Failed(error.to_string());
@@ -458,6 +469,15 @@ impl Jobs {
 }
 
 impl Row {
+    /// What the job has made.
+    fn made(&self, field: AnyField, background: Option<[f32; 3]>, steps: u32) -> Made {
+        let Order { from, options, preset, name, .. } = self.order.clone();
+        let (made_by, seconds, seed) = (made_by(), self.elapsed.as_secs_f32(), options.seed);
+        let more = Provenance::default();
+        let made = Provenance { made_by, from, steps, seconds, seed, preset, background, ..more };
+        Made { id: self.id, field, made, name }
+    }
+
     fn note(&mut self, progress: Progress, elapsed: Duration, pace: &mut Pace) {
         self.left = pace.left(progress.step, progress.of, Instant::now());
         if let Some(limit) = self.order.options.time.filter(|_| self.order.options.steps.is_none()) {
@@ -479,9 +499,24 @@ impl Row {
 /// What takes time before the first step.
 fn prepare(order: &Order) -> Result<Ready> {
     let device = device::choose(&order.device)?;
-    let preset = Preset::load(&order.preset, order.kind, &order.set)?;
     let (options, resume) = (&order.options, order.resume.as_deref());
+    if let Lesson::Words { prompt, loss } = &order.lesson {
+        let (system, preset) = System::load(&order.preset, order.kind, *loss, &order.set)?;
+        let (prior, read) = ask(prior("builtin", &device)?, prompt)?;
+        let (asked, presets) = ((prior, &read), (&system, &preset));
+        let task = match resume {
+            Some(path) => Generate::resume(asked, presets, path, options, &device)?,
+            None => Generate::new(asked, presets, options, &device)?,
+        };
+        let mut notes = read.notes.clone();
+        if !read.unknown.is_empty() {
+            notes.push(format!("the prior does not know: {}", read.unknown.join(", ")));
+        }
+        return Ok(Ready { task: Box::new(task), background: None, notes });
+    }
+    let preset = Preset::load(&order.preset, order.kind, &order.set)?;
     match &order.lesson {
+        Lesson::Words { .. } => Err(Error::new("words are no field and no photos")),
         Lesson::Teacher { objects, background } => {
             let teacher = Subject::of(objects.clone())?;
             let task = match resume {

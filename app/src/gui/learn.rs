@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use retort_distill::prior::world::prompt::understand;
 use retort_fields::error::{Error, Result};
 
 use super::document::Item;
 use super::jobs::{Lesson, Made, Order};
 use super::recipe::{Parsed, Recipe, Teacher};
 use super::state::State;
+use crate::commands::generate::file_stem;
 use crate::output;
 
 impl State {
@@ -21,6 +23,12 @@ impl State {
     pub fn start_train(&mut self) {
         let ordered = self.train_order().and_then(|order| self.jobs.order(order));
         self.ordered("training", ordered);
+    }
+
+    /// Starts the generation that the panel describes, or tells why not.
+    pub fn start_generate(&mut self) {
+        let ordered = self.generate_order().and_then(|order| self.jobs.order(order));
+        self.ordered("generating", ordered);
     }
 
     fn ordered<T>(&mut self, tried: &str, ordered: Result<T>) {
@@ -76,6 +84,15 @@ impl State {
         ))
     }
 
+    fn generate_order(&self) -> Result<Order> {
+        let form = &self.generate;
+        let parsed = form.recipe.parse()?;
+        let words = understand(&form.prompt)?.description.words();
+        let lesson = Lesson::Words { prompt: form.prompt.trim().to_string(), loss: form.loss };
+        let (from, stem) = (format!("made from text: {words} (builtin)"), file_stem(&form.prompt));
+        Ok(self.order_of((&form.recipe, parsed), lesson, from, &stem, self.generate_line()))
+    }
+
     /// The order of a panel's recipe and what it was read as, for a field that is named after `stem`.
     fn order_of(
         &self,
@@ -115,6 +132,11 @@ impl State {
         self.convert.recipe.line("convert", &self.teacher_file(), &self.device)
     }
 
+    /// The command line of the panel of generation.
+    pub fn generate_line(&self) -> String {
+        self.generate.line(&self.device)
+    }
+
     /// The command line of the panel of trainings.
     pub fn train_line(&self) -> String {
         let data = self.train.path();
@@ -125,8 +147,14 @@ impl State {
     /// A job's field becomes an object; it takes the place of what it learned from, which is hidden.
     pub(super) fn take_in(&mut self, made: Made) {
         let Made { id, field, made, name } = made;
-        let from_photos = matches!(self.jobs.row(id).map(|row| &row.order.lesson), Some(Lesson::Photos(_)));
-        let label = format!("{} {name}", if from_photos { "Train" } else { "Convert to" });
+        let lesson = self.jobs.row(id).map(|row| &row.order.lesson);
+        let from_photos = matches!(lesson, Some(Lesson::Photos(_) | Lesson::Words { .. }));
+        let verb = match lesson {
+            Some(Lesson::Photos(_)) => "Train",
+            Some(Lesson::Words { .. }) => "Generate",
+            _ => "Convert to",
+        };
+        let label = format!("{verb} {name}");
         let asset = self.assets.add(field, made, None, name.clone());
         match self.history.add(&label, Item::new(asset, &name), true) {
             Ok(item) => {

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use retort_distill::RunOptions;
+use retort_distill::guidance::Loss;
 use retort_distill::preset;
 use retort_fields::error::{Error, Result};
 use retort_fields::registry::Kind;
 
 use crate::cli;
 use crate::commands::PRESET;
+use crate::commands::generate::SYSTEM;
 use crate::commands::work::quoted;
 
 /// How a job is to be done.
@@ -129,6 +131,34 @@ pub struct ConvertForm {
     pub recipe: Recipe,
 }
 
+/// The panel of generation.
+#[derive(Clone, Debug)]
+pub struct GenerateForm {
+    /// What to make.
+    pub prompt: String,
+    /// The loss, where other than the system's.
+    pub loss: Option<Loss>,
+    /// How; its preset is a system.
+    pub recipe: Recipe,
+}
+
+impl GenerateForm {
+    /// An empty prompt and what suits the built-in prior.
+    pub fn new() -> Self {
+        let recipe = Recipe { preset: SYSTEM.into(), ..Recipe::new(Kind::Hash) };
+        Self { prompt: String::new(), loss: None, recipe }
+    }
+
+    /// `retort generate PROMPT …`.
+    pub fn line(&self, device: &str) -> String {
+        let mut line = self.recipe.line("generate", Path::new(self.prompt.trim()), device);
+        if let Some(loss) = self.loss {
+            line += &format!(" --loss {loss}");
+        }
+        line
+    }
+}
+
 /// The panel of trainings.
 #[derive(Clone, Debug)]
 pub struct TrainForm {
@@ -194,6 +224,8 @@ mod tests {
         assert_eq!((cli.common.steps, cli.common.time), (parsed.options.steps, parsed.options.time));
         assert_eq!((cli.common.seed, &cli.common.set), (7, &parsed.set));
         assert!(matches!(cli.command, Some(cli::Command::Convert(c)) if c.to == Some(Kind::Hash)));
+        let form = GenerateForm { prompt: " a red ball".into(), loss: Some(Loss::Sds), ..GenerateForm::new() };
+        assert_eq!(form.line("cpu"), "retort generate 'a red ball' --to hash --preset quick --device cpu --loss sds");
         let line = Recipe::new(Kind::Mlp).line("train", Path::new("my photos"), "auto");
         assert_eq!(line, "retort train 'my photos' --to mlp --preset fast");
     }

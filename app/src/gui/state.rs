@@ -21,7 +21,7 @@ use super::meshing::MeshForm;
 use super::panels::overlay::Overlays;
 use super::pictures::{Drawn, Mode, Pictures, Source, View};
 use super::recent::Recent;
-use super::recipe::{ConvertForm, Recipe, Teacher, TrainForm};
+use super::recipe::{ConvertForm, GenerateForm, Recipe, Teacher, TrainForm};
 use super::recovery::Recovery;
 use super::select::Tool;
 use super::timeline::{PathUse, Timeline};
@@ -181,6 +181,8 @@ pub struct State {
     pub split: f32,
     /// The panel of conversions.
     pub convert: ConvertForm,
+    /// The panel of generation.
+    pub generate: GenerateForm,
     /// The panel of trainings.
     pub train: TrainForm,
     /// The panel of meshes.
@@ -249,6 +251,7 @@ impl State {
             split: 0.5,
             train: TrainForm { data: String::new(), recipe: Recipe::new(Kind::ALL[0]) },
             mesh: MeshForm::default(),
+            generate: GenerateForm::new(),
             convert,
             device,
             scene_path: None,

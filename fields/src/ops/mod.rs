@@ -4,7 +4,9 @@
 
 pub mod adam;
 pub mod composite;
+pub mod conv;
 pub mod factors;
+mod gemm;
 pub mod gpu;
 pub mod hash_encode;
 pub mod kernel;

@@ -2,6 +2,7 @@
 
 pub mod convert;
 pub mod dialogs;
+pub mod generate;
 pub mod hands;
 pub mod jobs;
 pub mod menu;

@@ -13,8 +13,8 @@ use std::cell::Cell;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::gemm::{Finish, Left, PAD, Product, Right, Start, pack, packed_len};
 use super::spec::{Activation, MlpSpec};
+use crate::ops::gemm::{Finish, Left, PAD, Product, Right, Start, pack, packed_len};
 use crate::ops::simd::Tier;
 use crate::parts::fast_math::exp;
 

@@ -2,7 +2,6 @@
 
 pub mod cpu;
 mod face;
-mod gemm;
 mod gpu;
 pub mod reference;
 pub mod spec;

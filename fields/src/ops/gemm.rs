@@ -13,7 +13,7 @@ use pulp::{Simd, WithSimd};
 use crate::ops::simd::mul_add;
 
 /// The widest vector of any tier, in floats: buffers are padded to whole multiples of it.
-pub(super) const PAD: usize = 16;
+pub(crate) const PAD: usize = 16;
 
 /// Rows of a tile.
 const TILE: usize = 6;
@@ -25,7 +25,7 @@ const fn tile_vectors<S: Simd>() -> usize {
 
 /// The left factor `[m, k]`.
 #[derive(Clone, Copy)]
-pub(super) enum Left<'a> {
+pub(crate) enum Left<'a> {
     /// Row-major with this stride.
     Rows(&'a [f32], usize),
     /// Stored transposed: `[k, m]`, row-major with this stride.
@@ -34,7 +34,7 @@ pub(super) enum Left<'a> {
 
 /// The right factor `[k, n]`.
 #[derive(Clone, Copy)]
-pub(super) enum Right<'a> {
+pub(crate) enum Right<'a> {
     /// As [`pack`] lays it out.
     Packed(&'a [f32]),
     /// Row-major with this stride, padded to whole vectors.
@@ -43,7 +43,7 @@ pub(super) enum Right<'a> {
 
 /// What the sums start from.
 #[derive(Clone, Copy)]
-pub(super) enum Start<'a> {
+pub(crate) enum Start<'a> {
     /// Zero.
     Zero,
     /// One value a column, padded to whole vectors.
@@ -54,7 +54,7 @@ pub(super) enum Start<'a> {
 
 /// What is done to the sums before they are stored.
 #[derive(Clone, Copy)]
-pub(super) enum Finish<'a> {
+pub(crate) enum Finish<'a> {
     /// Nothing.
     Keep,
     /// Negative ones become 0.
@@ -65,13 +65,13 @@ pub(super) enum Finish<'a> {
 }
 
 /// Length of a packed `[k, n]` matrix: on any tier at most this.
-pub(super) fn packed_len(k: usize, n: usize) -> usize {
+pub(crate) fn packed_len(k: usize, n: usize) -> usize {
     k * n.next_multiple_of(PAD)
 }
 
 /// Lays a `[k, n]` matrix, given by its elements, out for a [`Product`]: panels of the width of a full tile (the last
 /// one of as many vectors as remain), each a contiguous `[k, panel]`, padded with zeros.
-pub(super) fn pack<S: Simd>(k: usize, n: usize, element: impl Fn(usize, usize) -> f32, packed: &mut [f32]) {
+pub(crate) fn pack<S: Simd>(k: usize, n: usize, element: impl Fn(usize, usize) -> f32, packed: &mut [f32]) {
     let vectors = n.div_ceil(S::F32_LANES);
     let mut rest = packed;
     for first in (0..vectors).step_by(tile_vectors::<S>()) {
@@ -106,7 +106,7 @@ struct Tile<'a> {
 
 /// The product `C[m, n] = finish(start + A[m, k] · B[k, n])`; C has stride `c_row` and is padded to whole vectors, whose
 /// padding is overwritten with numbers that mean nothing.
-pub(super) struct Product<'a> {
+pub(crate) struct Product<'a> {
     /// `[m, k, n]`
     pub shape: [usize; 3],
     pub a: Left<'a>,

@@ -1,0 +1,279 @@
+//! Text to 3D: a field of any kind goes to where a diffusion model takes its pictures for what the prompt says.
+//!
+//! A step draws a ring of views, asks a loss ([`crate::guidance`]) what the frozen model would change about them, and
+//! goes down `½ Σ (z − stop(z − g))² / n` through the renderer into the field.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::{Pose, RenderOptions, Scene as Frame, values};
+use retort_fields::ops::march::march_on;
+use retort_fields::registry::AnyField;
+use retort_fields::render::volume;
+use retort_fields::rng::Rng;
+use serde_json::json;
+
+use crate::guidance::{Guidance, Guided, Scene, Source};
+use crate::preset::{OccupancyConfig, Preset};
+use crate::prior::{Look, Prior, Prompt, Read};
+use crate::run::{Extra, Run, RunOptions};
+use crate::task::{Outcome, Progress, Task};
+use crate::train::{STOP, worth_a_gradient};
+
+pub mod prompts;
+pub mod score;
+pub mod system;
+
+pub use system::System;
+
+/// What can be asked of the pictures besides the loss.
+pub const LOSSES: &[&str] = &["sparsity", "opaque"];
+
+/// Rings of cameras that the finished field remembers.
+const REMEMBERED: usize = 6;
+
+/// What the last step saw, for people: pictures `[n, c, side, side]`.
+#[derive(Clone)]
+pub struct Shown {
+    /// The field's own.
+    pub own: Tensor<4>,
+    /// With noise.
+    pub noisy: Tensor<4>,
+    /// What the model sees behind the noise.
+    pub clean: Tensor<4>,
+    /// The gradient.
+    pub gradient: Tensor<4>,
+}
+
+/// Generation from a prompt.
+pub struct Generate {
+    prior: Arc<dyn Prior>,
+    prompt: Prompt,
+    words: String,
+    system: System,
+    occupancy: OccupancyConfig,
+    guidance: Box<dyn Guidance>,
+    run: Run,
+    shown: Option<Shown>,
+}
+
+/// Reads `prompt` into `prior`, which then is shared.
+///
+/// # Errors
+/// When the prior can make nothing of it.
+pub fn ask(mut prior: Box<dyn Prior>, prompt: &str) -> Result<(Arc<dyn Prior>, Read)> {
+    let read = prior.read(prompt)?;
+    Ok((Arc::from(prior), read))
+}
+
+impl Generate {
+    /// A new field of the preset's kind for what `read` says of the prompt.
+    ///
+    /// # Errors
+    /// When a value of the preset is out of its range, or the loss is for edits.
+    pub fn new(
+        (prior, read): (Arc<dyn Prior>, &Read),
+        (system, preset): (&System, &Preset),
+        options: &RunOptions,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut rng = Rng::new(options.seed, "remembered cameras");
+        let looks = prior.looks(REMEMBERED, &mut rng);
+        let distance = looks.iter().map(|l| l.camera.position().length()).fold(0.0, f32::max);
+        let scene = Frame {
+            cameras: looks.iter().map(|look| Pose::of(&look.camera)).collect(),
+            extent: 1.1 * distance,
+            ..Frame::default()
+        };
+        let field = preset.field.init(&scene, options.seed, device)?;
+        let mut run_config = preset.train.run();
+        run_config.growth = &[];
+        let run = Run::new(&field, &run_config, options)?;
+        Ok(Self {
+            guidance: system.guidance.loss.start(),
+            prior,
+            prompt: read.prompt,
+            words: read.meaning.clone(),
+            system: system.clone(),
+            occupancy: preset.train.occupancy.clone(),
+            run,
+            shown: None,
+        })
+    }
+
+    /// Generation that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Generate::new`], or when the checkpoint is of other work or damaged.
+    pub fn resume(
+        asked: (Arc<dyn Prior>, &Read),
+        presets: (&System, &Preset),
+        path: &Path,
+        options: &RunOptions,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut generate = Self::new(asked, presets, options, device)?;
+        let work = generate.work();
+        generate.run.restore(path, &work)?;
+        Ok(generate)
+    }
+
+    fn work(&self) -> String {
+        format!("generate {} {} by {}", self.run.field.kind(), self.words, self.system.guidance.loss)
+    }
+
+    /// What the last step saw; none before the first.
+    pub fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
+
+    /// The field's pictures of the views, on the gradient graph: `[n, 4, side, side]`, premultiplied RGBA.
+    fn pictures(&self, field: &AnyField, looks: &[Look]) -> Result<Tensor<4>> {
+        let (side, finer) = (self.prior.side(), self.system.finer);
+        let pixels = if let Some(volume) = field.as_volume() {
+            let (origins, directions, jitter) = rays(looks, side, self.run.seed(), self.run.step);
+            let (device, spec) = (volume.device(), volume.march_spec());
+            let samples = march_on(&device, &origins, &directions, &jitter, volume.occupancy(), &spec);
+            let samples = if device.is_autodiff() { worth_a_gradient(field, samples).0 } else { samples };
+            volume::render_samples(volume, samples, STOP)
+        } else if field.as_primitives().is_some() {
+            let one = |look: &Look| {
+                let camera = look.camera.resized(side * finer, side * finer);
+                pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize)
+            };
+            Tensor::cat(looks.iter().map(one).collect(), 0)
+        } else {
+            return Err(Error::new("a field that is neither a volume nor primitives"));
+        };
+        let (n, side) = (looks.len(), side as usize);
+        Ok(pixels.narrow(1, 0, 4).reshape([n, side, side, 4]).permute([0, 3, 1, 2]))
+    }
+
+    fn refresh_occupancy(&mut self) {
+        let (config, step, seed) = (&self.occupancy, self.run.step, self.run.seed());
+        if step > 0 && step.is_multiple_of(config.every) {
+            let mut frozen = self.run.field.frozen();
+            let (Some(asked), Some(kept)) = (frozen.as_volume_mut(), self.run.field.as_volume_mut()) else { return };
+            volume::refresh_occupancy(asked, seed, step, step < config.warm_up, config.decay, config.limit);
+            kept.set_occupancy(Arc::clone(asked.occupancy()));
+        }
+    }
+
+    /// What the loss says of the views' latents.
+    fn guide(&mut self, latents: &Tensor<4>, looks: &[Look], source: Option<Source>) -> Result<Guided> {
+        let scene = Scene {
+            prior: self.prior.as_ref(),
+            latents: latents.clone(),
+            looks,
+            prompt: self.prompt,
+            source,
+            share: self.run.share(),
+            step: self.run.step,
+            seed: self.run.seed(),
+        };
+        self.guidance.guide(&scene, &self.system.guidance)
+    }
+}
+
+/// Rays of the views, each through a place by chance within its pixel, so that edges become as soft as the model's own
+/// pictures: origins and directions `[n·side², 3]`, and the shift of each ray's samples.
+fn rays(looks: &[Look], side: u32, seed: u64, step: u32) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let mut rng = Rng::at(seed, "rays", u64::from(step));
+    let n = looks.len() * (side * side) as usize;
+    let (mut origins, mut directions) = (Vec::with_capacity(3 * n), Vec::with_capacity(3 * n));
+    for look in looks {
+        let camera = look.camera.resized(side, side);
+        for pixel in 0..side * side {
+            let corner = glam::vec2((pixel % side) as f32, (pixel / side) as f32);
+            let ray = camera.ray(corner + glam::vec2(rng.uniform(), rng.uniform()));
+            origins.extend(ray.origin.to_array());
+            directions.extend(ray.direction.to_array());
+        }
+    }
+    (origins, directions, (0..n).map(|_| rng.uniform()).collect())
+}
+
+/// The means of `finer × finer` pixels of a picture `[side²·finer², 5]`: `[side², 5]`.
+fn pooled(pixels: Tensor<2>, side: usize, finer: usize) -> Tensor<2> {
+    if finer == 1 {
+        return pixels;
+    }
+    let blocks = pixels.reshape([side, finer, side, finer * 5]);
+    let rows: Tensor<3> = blocks.mean_dim(1).reshape([side * side, finer, 5]);
+    rows.mean_dim(1).reshape([side * side, 5])
+}
+
+/// What is asked of pictures besides, by name, `[1]`: `sparsity` is `mean √(α² + 0.01)` (Poole et al. 2023), `opaque` the
+/// entropy of alpha, which is least where it is 0 or 1.
+fn regularise(name: &str, pictures: &Tensor<4>) -> Tensor<1> {
+    let alpha = pictures.clone().narrow(1, 3, 1).clamp(0.0, 1.0);
+    match name {
+        "sparsity" => (alpha.square() + 0.01).sqrt().mean(),
+        _ => {
+            let a = alpha.clamp(1e-3, 1.0 - 1e-3);
+            let b = a.clone().neg() + 1.0;
+            (a.clone() * a.log() + b.clone() * b.log()).neg().mean()
+        }
+    }
+}
+
+impl Task for Generate {
+    fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
+        if self.run.is_over()? {
+            return Ok(self.run.outcome(None));
+        }
+        self.refresh_occupancy();
+        let mut rng = Rng::at(self.run.seed(), "looks", u64::from(self.run.step));
+        let looks = self.prior.looks(self.system.rings, &mut rng);
+        let pictures = self.pictures(&self.run.field, &looks)?;
+        let latents = self.prior.encode(pictures.clone());
+        let plain = latents.clone().inner();
+        let guided = self.guide(&plain, &looks, None)?;
+        // A gradient that is not a number asks for nothing; the run's guard counts losses that are none.
+        let gradient = guided.gradient.clone();
+        let wrong = gradient.clone().is_nan();
+        let gradient = gradient.mask_fill(wrong, 0.0);
+        let target = Tensor::from_inner(plain.clone() - gradient.clone());
+        let mut loss = (latents - target).square().sum() * (0.5 / looks.len() as f32);
+        for (name, weight) in &self.system.losses {
+            let weight = weight.at(self.run.share());
+            if weight != 0.0 {
+                // Per view, as the loss: its sum over pixels is what it stands beside.
+                loss = loss + regularise(name, &pictures) * weight;
+            }
+        }
+        let [own, noisy, clean] = [plain, guided.noisy, guided.clean].map(|z| self.prior.decode(z));
+        self.shown = Some(Shown { own, noisy, clean, gradient });
+        let loss = self.run.descend(loss, |_| 1.0, |_, _| ())?;
+        Ok(self.run.progress("text", loss, None))
+    }
+
+    fn current(&self) -> AnyField {
+        self.run.current()
+    }
+
+    fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
+        let work = self.work();
+        self.run.save(path, &work, Extra { json: json!({}), ..Extra::default() })
+    }
+
+    fn kind_of_work(&self) -> &'static str {
+        "generation"
+    }
+}
+
+/// Pictures of a field as the prior's loss sees them but without chance: `[n, side², 5]` row-major, premultiplied RGBA and
+/// the distance, each pixel the mean of `finer × finer` rays.
+pub fn photograph(field: &AnyField, looks: &[Look], side: u32, finer: u32) -> Vec<Vec<f32>> {
+    let one = |look: &Look| {
+        let camera = look.camera.resized(side * finer, side * finer);
+        values(pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize))
+    };
+    looks.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests;

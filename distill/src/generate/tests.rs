@@ -1,0 +1,114 @@
+//! Generation by the built-in prior: every kind, resumption, what is refused.
+
+use retort_fields::registry::Kind;
+
+use super::*;
+use crate::prior::builtin::Builtin;
+
+fn asked(prompt: &str) -> (Arc<dyn Prior>, Read) {
+    ask(Box::new(Builtin::new(&Device::flex()).expect("the built-in prior")), prompt).expect("known words")
+}
+
+fn generate(kind: Kind, steps: u32, seed: u64, sets: &[(&str, &str)]) -> Generate {
+    let sets: Vec<_> = sets.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
+    let (system, preset) = System::load("quick", kind, None, &sets).expect("a system");
+    let (prior, read) = asked("a red ball");
+    let options = RunOptions { seed, steps: Some(steps), time: None };
+    Generate::new((prior, &read), (&system, &preset), &options, &Device::flex()).expect("generation")
+}
+
+fn finish(mut task: Generate) -> AnyField {
+    while task.step().expect("a step").is_continue() {}
+    task.current()
+}
+
+/// Mean premultiplied RGBA over some views.
+fn mean(field: &AnyField) -> [f32; 4] {
+    let looks = asked("a red ball").0.looks(1, &mut Rng::new(8, "test looks"));
+    let pixels = photograph(field, &looks, 32, 2).concat();
+    let n = (pixels.len() / 5) as f32;
+    [0, 1, 2, 3].map(|c| pixels.chunks_exact(5).map(|p| p[c]).sum::<f32>() / n)
+}
+
+#[test]
+fn every_kind_becomes_red() {
+    for &kind in Kind::ALL {
+        let [r, g, b, a] = mean(&finish(generate(kind, 40, 1, &[])));
+        assert!(r > 1.5 * g && r > 1.5 * b && a > 0.02, "{kind}: {r} {g} {b} {a}");
+    }
+}
+
+#[test]
+fn every_loss_takes_a_step_and_shows_what_it_saw() {
+    for &loss in crate::guidance::Loss::ALL {
+        let mut task = generate(Kind::Hash, 2, 1, &[("guidance.loss", loss.name())]);
+        assert!(task.shown().is_none());
+        let step = task.step();
+        if loss == crate::guidance::Loss::Dds {
+            assert!(step.expect_err("nothing to edit").to_string().contains("dds"));
+            continue;
+        }
+        let ControlFlow::Continue(progress) = step.expect("a step") else { panic!("{loss} ended early") };
+        assert!(progress.loss.is_finite() && progress.step == 1 && progress.of == 2, "{loss}: {progress:?}");
+        let shown = task.shown().expect("pictures");
+        for picture in [&shown.own, &shown.noisy, &shown.clean, &shown.gradient] {
+            assert_eq!(picture.dims(), [4, 4, 32, 32], "{loss}");
+            assert!(values(picture.clone()).iter().all(|v| v.is_finite()), "{loss}");
+        }
+    }
+}
+
+#[test]
+fn it_goes_on_bit_for_bit() {
+    let folder = std::env::temp_dir().join(format!("retort-generate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("a.checkpoint");
+    let mut task = generate(Kind::Hash, 6, 5, &[]);
+    for _ in 0..3 {
+        assert!(task.step().expect("a step").is_continue());
+    }
+    task.save_checkpoint(&path).expect("written");
+    let whole = finish(task);
+    let (system, preset) = System::load("quick", Kind::Hash, None, &[]).expect("a system");
+    let options = RunOptions { seed: 5, steps: Some(6), time: None };
+    let (prior, read) = asked("a red ball");
+    let resumed =
+        Generate::resume((prior, &read), (&system, &preset), &path, &options, &Device::flex()).expect("resumed");
+    let again = finish(resumed);
+    for (a, b) in whole.params().iter().zip(again.params()) {
+        assert_eq!(values(a.tensor.clone()), values(b.tensor.clone()), "{}", a.name);
+    }
+    let other = asked("a blue cube");
+    let refused = Generate::resume((other.0, &other.1), (&system, &preset), &path, &options, &Device::flex());
+    assert!(refused.is_err_and(|e| e.to_string().contains("red ball")));
+    let seed = finish(generate(Kind::Hash, 6, 6, &[]));
+    assert_ne!(values(seed.params()[0].tensor.clone()), values(whole.params()[0].tensor.clone()));
+    std::fs::remove_dir_all(&folder).expect("cleared");
+}
+
+#[test]
+fn systems_are_read_and_wrong_ones_named() {
+    for (name, _) in system::names() {
+        for &kind in Kind::ALL {
+            let (system, preset) = System::load(name, kind, None, &[]).unwrap_or_else(|e| panic!("{name} {kind}: {e}"));
+            assert!(preset.field.kind() == kind && preset.train.steps == system.steps);
+        }
+    }
+    let load = |name: &str, sets: &[(&str, &str)]| {
+        let sets: Vec<_> = sets.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
+        System::load(name, Kind::Hash, None, &sets).map(drop).expect_err("wrong").to_string()
+    };
+    assert!(load("quicker", &[]).contains("quicker"));
+    assert!(load("quick", &[("guidance.scale", "-1")]).contains("scale"));
+    assert!(load("quick", &[("losses.beauty", "1.0")]).contains("losses"));
+    assert!(load("quick", &[("field.depth", "x")]).contains("depth"));
+    assert!(load("quick", &[("rings", "0")]).contains("rings"));
+}
+
+#[test]
+fn regularisers_are_what_they_say() {
+    let full = |alpha: f32| Tensor::<4>::full([1, 4, 2, 2], alpha, &Device::flex());
+    let of = |name: &str, alpha: f32| values(regularise(name, &full(alpha)))[0];
+    assert!((of("sparsity", 0.5) - 0.26_f32.sqrt()).abs() < 1e-5);
+    assert!((of("opaque", 0.5) - 2.0_f32.ln()).abs() < 1e-5 && of("opaque", 1.0) < 0.01 && of("opaque", 0.0) < 0.01);
+}

@@ -1,0 +1,198 @@
+//! The prior that comes with the program: a small multi-view model of a little world ([`super::world`]), so that text
+//! becomes 3D with no download and no GPU. It knows a few dozen words, and says which it does not.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::values;
+use retort_fields::ops::adam::{self, AdamSpec, Moments};
+use retort_fields::registry::detached_inner;
+use retort_fields::rng::Rng;
+
+use super::noise::Noise;
+use super::world::picture::{RING, SIDE, camera, ring};
+use super::world::prompt::understand;
+use super::world::{Description, SLOTS, words::NULL};
+use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Study};
+
+pub mod network;
+
+use network::{Network, Question};
+
+/// The weights, in float16; `assets/prior/README.md` says how they were made.
+const WEIGHTS: &[u8] = include_bytes!("../../../../assets/prior/prior.safetensors");
+/// Steps of its noise.
+const STEPS: usize = 1000;
+
+/// The built-in prior.
+pub struct Builtin {
+    network: Arc<Network>,
+    noise: Noise,
+    prompts: Vec<Description>,
+}
+
+impl Builtin {
+    /// The prior on a device.
+    ///
+    /// # Errors
+    /// When the weights that came with the program are damaged.
+    pub fn new(device: &Device) -> Result<Self> {
+        let network = Network::read(WEIGHTS, device)
+            .map_err(|e| e.file("assets/prior/prior.safetensors").remedy("build the program from a whole checkout"))?;
+        Ok(Self::of(network))
+    }
+
+    /// The same with weights from a file, such as `assets/prior/train.py` writes.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds other tensors.
+    pub fn from_file(path: &Path, device: &Device) -> Result<Self> {
+        // Larger than any that this network can have, in float32.
+        const MOST: u64 = 64 << 20;
+        let size = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?.len();
+        if size > MOST {
+            return Err(Error::new(format!("{size} bytes are more than a prior has")).file(path));
+        }
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+        let remedy = "give a file that assets/prior/train.py exported";
+        Ok(Self::of(Network::read(&bytes, device).map_err(|e| e.file(path).remedy(remedy))?))
+    }
+
+    fn of(network: Network) -> Self {
+        Self { network: Arc::new(network), noise: Noise::cosine(STEPS), prompts: Vec::new() }
+    }
+
+    /// What a prompt that it has read asks for.
+    pub fn description(&self, prompt: Prompt) -> Option<&Description> {
+        self.prompts.get(prompt.0)
+    }
+}
+
+/// What both the prior and its apprentices are asked.
+fn epsilon(network: &Network, noise: &Noise, tokens: &[[u16; SLOTS]], asked: &Asked<'_>) -> Tensor<4> {
+    let steps = noise.steps() as f32;
+    let times: Vec<f32> = asked.times.iter().map(|&t| (t as f32 + 0.5) / steps).collect();
+    let cameras: Vec<_> = asked.looks.iter().map(|look| asked.posed.then(|| look.camera.clone())).collect();
+    let question = Question { noisy: asked.noisy.clone(), times: &times, tokens, cameras: &cameras };
+    let velocity = network.velocity(question);
+    // v = α ε − σ x and z = α x + σ ε, so ε = σ z + α v.
+    let per = asked.looks.len() / asked.times.len();
+    mix(asked.noisy.clone(), velocity, asked.times, per, |t| (noise.sigma(t), noise.alpha(t)))
+}
+
+/// `p x + q y` with factors for each scene.
+fn mix(x: Tensor<4>, y: Tensor<4>, times: &[u32], per: usize, factors: impl Fn(u32) -> (f32, f32)) -> Tensor<4> {
+    let column = |pick: &dyn Fn(u32) -> f32| {
+        let rows: Vec<f32> = times.iter().flat_map(|&t| std::iter::repeat_n(pick(t), per)).collect();
+        let n = rows.len();
+        Tensor::<1>::from_floats(&*rows, &x.device()).reshape([n, 1, 1, 1])
+    };
+    let (p, q) = (column(&|t| factors(t).0), column(&|t| factors(t).1));
+    x * p + y * q
+}
+
+fn tokens_of(prompts: &[Description], texts: &[Option<Prompt>]) -> Vec<[u16; SLOTS]> {
+    let of = |text: &Option<Prompt>| text.and_then(|p| prompts.get(p.0)).map_or([NULL; SLOTS], Description::tokens);
+    texts.iter().map(of).collect()
+}
+
+impl Prior for Builtin {
+    fn name(&self) -> &'static str {
+        "built-in"
+    }
+
+    fn side(&self) -> u32 {
+        SIDE
+    }
+
+    fn sees_alpha(&self) -> bool {
+        true
+    }
+
+    fn ring(&self) -> usize {
+        RING
+    }
+
+    fn noise(&self) -> &Noise {
+        &self.noise
+    }
+
+    fn read(&mut self, prompt: &str) -> Result<Read> {
+        let understood = understand(prompt)?;
+        self.prompts.push(understood.description);
+        Ok(Read {
+            prompt: Prompt(self.prompts.len() - 1),
+            meaning: understood.description.words(),
+            unknown: understood.unknown,
+            notes: understood.notes,
+        })
+    }
+
+    fn epsilon(&self, asked: Asked<'_>) -> Tensor<4> {
+        epsilon(&self.network, &self.noise, &tokens_of(&self.prompts, asked.texts), &asked)
+    }
+
+    fn looks(&self, scenes: usize, rng: &mut Rng) -> Vec<Look> {
+        let one =
+            |[azimuth, elevation]: [f32; 2]| Look { camera: camera(azimuth, elevation, SIDE), azimuth, elevation };
+        (0..scenes).flat_map(|_| ring(rng)).map(one).collect()
+    }
+
+    fn apprentice(&self, seed: u64, study: &Study) -> Box<dyn Apprentice> {
+        let network = if study.rank == 0 { self.network.trainable() } else { self.network.adapted(study.rank, seed) };
+        Box::new(Pupil {
+            network,
+            noise: self.noise.clone(),
+            prompts: self.prompts.clone(),
+            moments: Vec::new(),
+            rate: study.rate,
+            steps: 0,
+        })
+    }
+}
+
+/// A copy of the network that learns the scene's own pictures.
+struct Pupil {
+    network: Network,
+    noise: Noise,
+    prompts: Vec<Description>,
+    moments: Vec<Moments>,
+    rate: f32,
+    steps: u32,
+}
+
+impl Apprentice for Pupil {
+    fn epsilon(&self, asked: Asked<'_>) -> Tensor<4> {
+        let noisy = Tensor::from_inner(asked.noisy.clone());
+        let tokens = tokens_of(&self.prompts, asked.texts);
+        epsilon(&self.network, &self.noise, &tokens, &Asked { noisy, ..asked }).inner()
+    }
+
+    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32 {
+        let noisy = Tensor::from_inner(asked.noisy.clone());
+        let tokens = tokens_of(&self.prompts, asked.texts);
+        let seen = epsilon(&self.network, &self.noise, &tokens, &Asked { noisy, ..asked });
+        let loss = (seen - Tensor::from_inner(noise)).square().mean();
+        let value = values(loss.clone().inner())[0];
+        let mut grads = loss.backward();
+        // As ProlificDreamer: AdamW with the library's usual decay.
+        let spec = AdamSpec { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01, skip_zero_grad: false };
+        self.steps += 1;
+        for (i, weight) in self.network.trained_mut().into_iter().enumerate() {
+            let device = weight.device().without_autodiff();
+            if self.moments.len() == i {
+                self.moments.push(Moments::zeros(weight.dims(), &device));
+            }
+            let Some(grad) = weight.grad_remove(&mut grads) else { continue };
+            let old = detached_inner(std::mem::replace(weight, Tensor::zeros([1, 1], &device)));
+            let new = adam::step(old, grad, &mut self.moments[i], self.rate, self.steps, &spec);
+            *weight = Tensor::from_inner(new).require_grad();
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests;

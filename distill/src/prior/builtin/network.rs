@@ -1,0 +1,388 @@
+//! The network of the built-in prior, the same as `assets/prior/train.py` trains: a small U-Net over patches of 2 × 2
+//! pixels whose inner level attends over all views of a ring and to the words of the prompt.
+//!
+//! Everything between its ends is `[rows, channels]`, channels last: a row is a patch of a view.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::{Device, Tensor, TensorData};
+use glam::{Vec3, vec2};
+use half::f16;
+use retort_fields::error::{Error, Result};
+use retort_fields::field::tensor;
+use retort_fields::ops::conv::conv;
+use retort_fields::rng::Rng;
+use retort_shaders::Camera;
+use safetensors::{Dtype, SafeTensors};
+
+use super::super::world::picture::SIDE;
+use super::super::world::{SLOTS, words::ROWS};
+
+/// Channels of a picture: premultiplied RGBA.
+pub const CHANNELS: usize = 4;
+/// Side of the picture, of the patches, and of the inner level.
+const S: usize = SIDE as usize;
+const PATCHES: usize = S / 2;
+const INNER: usize = S / 4;
+const WIDTH: usize = 64;
+const DEEP: usize = 128;
+const COND: usize = 256;
+const TEXT: usize = 128;
+const HEAD: usize = 32;
+const BLOCKS: usize = 3;
+const GROUPS: usize = 8;
+const WAVES: usize = 64;
+const EPS: f32 = 1e-5;
+
+/// The linear maps that low-rank adapters are put beside: attention's, as is usual (Hu et al. 2021).
+const ADAPTED: [&str; 5] = ["qkv", "out1", "q", "kv", "out2"];
+
+/// The network: its weights by name, each as a matrix `[inputs, outputs]` or a row.
+#[derive(Clone, Debug)]
+pub struct Network {
+    weights: BTreeMap<String, Tensor<2>>,
+    /// Low-rank additions `A [inputs, rank]` and `B [rank, outputs]` to the maps of these names.
+    adapters: BTreeMap<String, [Tensor<2>; 2]>,
+}
+
+/// What the network is asked, `b` scenes of `v` views each, `n = b·v`.
+pub struct Question<'a> {
+    /// Noisy pictures `[n, 4, 32, 32]`, in units in which a picture is within −1 to 1.
+    pub noisy: Tensor<4>,
+    /// The noise's time of each scene, 0 to 1.
+    pub times: &'a [f32],
+    /// The words of each scene.
+    pub tokens: &'a [[u16; SLOTS]],
+    /// The camera of each view; `None` for one that is not told.
+    pub cameras: &'a [Option<Camera>],
+}
+
+/// The shape of a weight as the file has it, outputs first.
+type Shape = Vec<usize>;
+
+/// Every weight with its shape in the file.
+pub(super) fn shapes() -> Vec<(String, Shape)> {
+    let mut all = Vec::new();
+    let mut add = |name: String, shape: &[usize]| all.push((name, shape.to_vec()));
+    let linear = |add: &mut dyn FnMut(String, &[usize]), name: &str, i: usize, o: usize| {
+        add(format!("{name}.weight"), &[o, i]);
+        add(format!("{name}.bias"), &[o]);
+    };
+    let norm = |add: &mut dyn FnMut(String, &[usize]), name: &str, width: usize| {
+        add(format!("{name}.weight"), &[width]);
+        add(format!("{name}.bias"), &[width]);
+    };
+    let add = &mut add;
+    add("words.word.weight".into(), &[ROWS, TEXT]);
+    add("words.slot".into(), &[SLOTS, TEXT]);
+    norm(add, "words.norm1", TEXT);
+    linear(add, "words.qkv", TEXT, 3 * TEXT);
+    linear(add, "words.out1", TEXT, TEXT);
+    norm(add, "words.norm3", TEXT);
+    linear(add, "words.up", TEXT, 2 * TEXT);
+    linear(add, "words.down", 2 * TEXT, TEXT);
+    linear(add, "pooled", TEXT, COND);
+    linear(add, "time1", 2 * WAVES, COND);
+    linear(add, "time2", COND, COND);
+    linear(add, "camera1", 13, COND);
+    linear(add, "camera2", COND, COND);
+    linear(add, "into", 4 * CHANNELS + 6, WIDTH);
+    add("place1".into(), &[PATCHES * PATCHES, WIDTH]);
+    add("place2".into(), &[INNER * INNER, DEEP]);
+    linear(add, "down", 4 * WIDTH, DEEP);
+    linear(add, "up", DEEP, 4 * WIDTH);
+    linear(add, "join", 2 * WIDTH, WIDTH);
+    norm(add, "norm", WIDTH);
+    linear(add, "out", WIDTH, 4 * CHANNELS);
+    let fine = ["fine1", "fine2", "fine3"].map(|name| (name.to_string(), WIDTH));
+    for (name, width) in fine.into_iter().chain((0..BLOCKS).map(|i| (format!("res.{i}"), DEEP))) {
+        norm(add, &format!("{name}.norm1"), width);
+        norm(add, &format!("{name}.norm2"), width);
+        linear(add, &format!("{name}.film"), COND, 2 * width);
+        for conv in ["conv1", "conv2"] {
+            add(format!("{name}.{conv}.weight"), &[width, width, 3, 3]);
+            add(format!("{name}.{conv}.bias"), &[width]);
+        }
+    }
+    for name in (0..BLOCKS).map(|i| format!("mix.{i}")) {
+        ["norm1", "norm2", "norm3"].iter().for_each(|n| norm(add, &format!("{name}.{n}"), DEEP));
+        for (map, i, o) in [("qkv", DEEP, 3 * DEEP), ("out1", DEEP, DEEP), ("q", DEEP, DEEP), ("kv", TEXT, 2 * DEEP)] {
+            linear(add, &format!("{name}.{map}"), i, o);
+        }
+        for (map, i, o) in [("out2", DEEP, DEEP), ("up", DEEP, 3 * DEEP), ("down", 3 * DEEP, DEEP)] {
+            linear(add, &format!("{name}.{map}"), i, o);
+        }
+    }
+    all
+}
+
+/// The values of a tensor of a file, in float32.
+fn floats(name: &str, view: &safetensors::tensor::TensorView<'_>) -> Result<Vec<f32>> {
+    let data = view.data();
+    match view.dtype() {
+        Dtype::F16 => Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        Dtype::F32 => Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        other => Err(Error::new(format!("{name} is of {other:?}, not of float16 or float32"))),
+    }
+}
+
+impl Network {
+    /// The network of a safetensors file.
+    ///
+    /// # Errors
+    /// When it is not one, or a tensor is missing, of another shape or kind, or not finite; the error names it.
+    pub fn read(bytes: &[u8], device: &Device) -> Result<Self> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| Error::new(format!("not a safetensors file: {e}")))?;
+        let mut weights = BTreeMap::new();
+        for (name, shape) in shapes() {
+            let view = file.tensor(&name).map_err(|_| Error::new(format!("the prior has no tensor {name}")))?;
+            if view.shape() != shape {
+                let found = view.shape();
+                return Err(Error::new(format!("the prior's {name} is {found:?}, not {shape:?}")));
+            }
+            let values = floats(&name, &view)?;
+            if values.iter().any(|v| !v.is_finite()) {
+                return Err(Error::new(format!("the prior's {name} is not finite")));
+            }
+            let whole = Tensor::<1>::from_data(TensorData::new(values, [shape.iter().product::<usize>()]), device);
+            let weight = match shape[..] {
+                [o] => whole.reshape([1, o]),
+                // Words and places are looked up, not multiplied.
+                [rows, columns] if name.starts_with("words.word") || !name.ends_with(".weight") => {
+                    whole.reshape([rows, columns])
+                }
+                [o, i] => whole.reshape([o, i]).transpose(),
+                [o, i, ..] => whole.reshape([o, i, 3, 3]).permute([2, 3, 1, 0]).reshape([9 * i, o]),
+                [] => continue,
+            };
+            weights.insert(name, weight);
+        }
+        Ok(Self { weights, adapters: BTreeMap::new() })
+    }
+
+    /// The same network, its weights on a gradient graph.
+    pub fn trainable(&self) -> Self {
+        let mut copy = self.clone();
+        for weight in copy.weights.values_mut() {
+            *weight = Tensor::from_inner(weight.clone()).require_grad();
+        }
+        copy
+    }
+
+    /// The same network with low-rank adapters beside its attention, on a gradient graph; it begins as it is, because
+    /// one of the factors is zero.
+    pub fn adapted(&self, rank: usize, seed: u64) -> Self {
+        let mut copy = self.clone();
+        let mut rng = Rng::new(seed, "adapters");
+        for weight in copy.weights.values_mut() {
+            *weight = Tensor::from_inner(weight.clone());
+        }
+        for i in 0..BLOCKS {
+            for map in ADAPTED {
+                let name = format!("mix.{i}.{map}");
+                let Some(weight) = self.weights.get(&format!("{name}.weight")) else { continue };
+                let ([inputs, outputs], device) = (weight.dims(), weight.device());
+                let scale = 1.0 / (rank as f32).sqrt();
+                let a = tensor((0..inputs * rank).map(|_| scale * rng.normal()).collect(), [inputs, rank], &device);
+                let b = Tensor::zeros([rank, outputs], &device);
+                copy.adapters.insert(name, [a, b].map(|t| Tensor::from_inner(t).require_grad()));
+            }
+        }
+        copy
+    }
+
+    /// What [`Network::adapted`] or [`Network::trainable`] put on the graph, to be stepped: the adapters where there are
+    /// some, else all weights.
+    pub fn trained_mut(&mut self) -> Vec<&mut Tensor<2>> {
+        if self.adapters.is_empty() {
+            self.weights.values_mut().collect()
+        } else {
+            self.adapters.values_mut().flatten().collect()
+        }
+    }
+
+    /// The number of weights.
+    pub fn parameters(&self) -> usize {
+        self.weights.values().map(|w| w.dims().iter().product::<usize>()).sum()
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.get("out.bias").device()
+    }
+
+    /// A weight as it is kept.
+    #[cfg(test)]
+    pub(super) fn weight(&self, name: &str) -> Tensor<2> {
+        self.get(name)
+    }
+
+    fn get(&self, name: &str) -> Tensor<2> {
+        self.weights.get(name).cloned().unwrap_or_else(|| panic!("the network has no {name}"))
+    }
+
+    fn linear(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
+        let y = x.clone().matmul(self.get(&format!("{name}.weight"))) + self.get(&format!("{name}.bias"));
+        match self.adapters.get(name) {
+            Some([a, b]) => y + x.matmul(a.clone()).matmul(b.clone()),
+            None => y,
+        }
+    }
+
+    fn layer_norm(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
+        let x = x.clone() - x.mean_dim(1);
+        let scale = (x.clone().square().mean_dim(1) + EPS).sqrt().recip();
+        x * scale * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+    }
+
+    /// Groups of channels of a whole view have mean 0 and variance 1.
+    fn group_norm(&self, name: &str, x: Tensor<2>, views: usize) -> Tensor<2> {
+        let [rows, width] = x.dims();
+        let x = x.reshape([views, rows / views, GROUPS, width / GROUPS]);
+        let x = x.clone() - x.mean_dim(1).mean_dim(3);
+        let scale = (x.clone().square().mean_dim(1).mean_dim(3) + EPS).sqrt().recip();
+        let x = (x * scale).reshape([rows, width]);
+        x * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+    }
+
+    fn conv(&self, name: &str, x: Tensor<2>, side: usize) -> Tensor<2> {
+        conv(x, self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")), side)
+    }
+
+    /// Two convolutions, the second after a scale and a shift that the condition gives.
+    fn res(&self, name: &str, x: Tensor<2>, e: &Tensor<2>, side: usize) -> Tensor<2> {
+        let ([rows, width], views) = (x.dims(), e.dims()[0]);
+        let part = |n: &str| format!("{name}.{n}");
+        let h = self.conv(&part("conv1"), silu(self.group_norm(&part("norm1"), x.clone(), views)), side);
+        let film = self.linear(&part("film"), e.clone()).reshape([views, 1, 2 * width]);
+        let h = self.group_norm(&part("norm2"), h, views).reshape([views, rows / views, width]);
+        let h = h * (film.clone().narrow(2, 0, width) + 1.0) + film.narrow(2, width, width);
+        x + self.conv(&part("conv2"), silu(h.reshape([rows, width])), side)
+    }
+
+    /// Attention over a scene's patches of all views, attention to its words, a small network at each patch.
+    fn mix(&self, name: &str, x: Tensor<2>, text: &Tensor<2>, scenes: usize) -> Tensor<2> {
+        let part = |n: &str| format!("{name}.{n}");
+        let qkv = self.linear(&part("qkv"), self.layer_norm(&part("norm1"), x.clone()));
+        let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(1, i * DEEP, DEEP));
+        let x = x + self.linear(&part("out1"), attend(q, k, v, scenes));
+        let kv = self.linear(&part("kv"), text.clone());
+        let [k, v] = [0, 1].map(|i| kv.clone().narrow(1, i * DEEP, DEEP));
+        let q = self.linear(&part("q"), self.layer_norm(&part("norm2"), x.clone()));
+        let x = x + self.linear(&part("out2"), attend(q, k, v, scenes));
+        let h = silu(self.linear(&part("up"), self.layer_norm(&part("norm3"), x.clone())));
+        x + self.linear(&part("down"), h)
+    }
+
+    /// The words of `tokens`, mixed once: `[b·11, 128]`.
+    fn words(&self, tokens: &[[u16; SLOTS]]) -> Tensor<2> {
+        let (b, device) = (tokens.len(), self.device());
+        let rows: Vec<i64> = tokens.iter().flatten().map(|&t| i64::from(t)).collect();
+        let rows = Tensor::<1, burn::tensor::Int>::from_data(TensorData::new(rows, [b * SLOTS]), &device);
+        let x = self.get("words.word.weight").select(0, rows) + self.get("words.slot").repeat_dim(0, b);
+        let qkv = self.linear("words.qkv", self.layer_norm("words.norm1", x.clone()));
+        let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(1, i * TEXT, TEXT));
+        let x = x + self.linear("words.out1", attend(q, k, v, b));
+        let h = silu(self.linear("words.up", self.layer_norm("words.norm3", x.clone())));
+        x + self.linear("words.down", h)
+    }
+
+    /// The velocity `α ε − σ x` of the pictures, `[n, 4, 32, 32]` (Salimans and Ho 2022).
+    ///
+    /// # Panics
+    /// When times, words and cameras are not as many as the pictures ask for.
+    pub fn velocity(&self, question: Question<'_>) -> Tensor<4> {
+        let Question { noisy, times, tokens, cameras } = question;
+        let (n, b) = (noisy.dims()[0], times.len());
+        assert!(
+            b == tokens.len() && n == cameras.len() && n.is_multiple_of(b),
+            "a question for {n} views of {b} scenes"
+        );
+        let (views, device) = (n / b, self.device());
+        let text = self.words(tokens);
+        let pooled = text.clone().reshape([b, SLOTS, TEXT]).mean_dim(1).reshape([b, TEXT]);
+        let e = self.linear("time2", silu(self.linear("time1", waves(times, &device)))) + self.linear("pooled", pooled);
+        let seen = self.linear("camera2", silu(self.linear("camera1", poses(cameras, &device))));
+        let e = e.reshape([b, 1, COND]) + seen.reshape([b, views, COND]);
+        let e = silu(e.reshape([n, COND]));
+
+        let patches = noisy.reshape([n, CHANNELS, PATCHES, 2, PATCHES, 2]).permute([0, 2, 4, 1, 3, 5]);
+        let patches = patches.reshape([n * PATCHES * PATCHES, 4 * CHANNELS]);
+        let x = self.linear("into", Tensor::cat(vec![patches, rays(cameras, &device)], 1));
+        let x = at_places(x, self.get("place1"), n);
+        let x = self.res("fine1", x, &e, PATCHES);
+        let skip = x.clone();
+        let x = x.reshape([n, INNER, 2, INNER, 2, WIDTH]).permute([0, 1, 3, 5, 2, 4]);
+        let x = self.linear("down", x.reshape([n * INNER * INNER, 4 * WIDTH]));
+        let mut x = at_places(x, self.get("place2"), n);
+        for i in 0..BLOCKS {
+            x = self.res(&format!("res.{i}"), x, &e, INNER);
+            x = self.mix(&format!("mix.{i}"), x, &text, b);
+        }
+        let x = self.linear("up", x).reshape([n, INNER, INNER, WIDTH, 2, 2]).permute([0, 1, 4, 2, 5, 3]);
+        let x = Tensor::cat(vec![x.reshape([n * PATCHES * PATCHES, WIDTH]), skip], 1);
+        let x = self.res("fine2", self.linear("join", x), &e, PATCHES);
+        let x = self.res("fine3", x, &e, PATCHES);
+        let x = self.linear("out", silu(self.group_norm("norm", x, n)));
+        let x = x.reshape([n, PATCHES, PATCHES, CHANNELS, 2, 2]).permute([0, 3, 1, 4, 2, 5]);
+        x.reshape([n, CHANNELS, S, S])
+    }
+}
+
+/// `[n·p, c]` with what is learned of each of the `p` places added.
+fn at_places(x: Tensor<2>, places: Tensor<2>, n: usize) -> Tensor<2> {
+    let [rows, width] = x.dims();
+    (x.reshape([n, rows / n, width]) + places.unsqueeze()).reshape([rows, width])
+}
+
+/// Attention with heads of 32 channels within each of `b` groups: queries `[b·t, c]`, keys and values `[b·u, c]`.
+fn attend(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, b: usize) -> Tensor<2> {
+    let [rows, width] = q.dims();
+    let split = |x: Tensor<2>| {
+        let t = x.dims()[0] / b;
+        x.reshape([b, t, width / HEAD, HEAD]).swap_dims(1, 2)
+    };
+    let scores = split(q).matmul(split(k).swap_dims(2, 3)) * (HEAD as f32).sqrt().recip();
+    softmax(scores, 3).matmul(split(v)).swap_dims(1, 2).reshape([rows, width])
+}
+
+/// Sines and cosines of each time at 64 frequencies from 1 to 1000, `[b, 128]`.
+fn waves(times: &[f32], device: &Device) -> Tensor<2> {
+    let frequency = |i: usize| (1000.0_f32.ln() * i as f32 / (WAVES - 1) as f32).exp();
+    let row = |&t: &f32| {
+        let angles: Vec<f32> = (0..WAVES).map(|i| t * frequency(i)).collect();
+        angles.iter().map(|a| a.sin()).chain(angles.iter().map(|a| a.cos())).collect::<Vec<_>>()
+    };
+    tensor(times.iter().flat_map(row).collect(), [times.len(), 2 * WAVES], device)
+}
+
+/// Rotation (row-major), unit position and field of view of each camera, `[n, 13]`; zeros for one that is not told.
+fn poses(cameras: &[Option<Camera>], device: &Device) -> Tensor<2> {
+    let row = |camera: &Option<Camera>| {
+        let Some(camera) = camera else { return [0.0; 13] };
+        let m = camera.world_from_camera.matrix3;
+        let [x, y, z] = [m.x_axis, m.y_axis, m.z_axis].map(Vec3::from);
+        let at = camera.position().normalize_or_zero();
+        [x.x, y.x, z.x, x.y, y.y, z.y, x.z, y.z, z.z, at.x, at.y, at.z, camera.fov_y()]
+    };
+    tensor(cameras.iter().flat_map(row).collect(), [cameras.len(), 13], device)
+}
+
+/// Direction and moment of the ray through the middle of each patch, `[n·256, 6]`; zeros for cameras not told.
+fn rays(cameras: &[Option<Camera>], device: &Device) -> Tensor<2> {
+    let mut rows = Vec::with_capacity(cameras.len() * PATCHES * PATCHES * 6);
+    for camera in cameras {
+        let Some(camera) = camera else {
+            rows.resize(rows.len() + PATCHES * PATCHES * 6, 0.0);
+            continue;
+        };
+        let camera = camera.resized(SIDE, SIDE);
+        for i in 0..PATCHES * PATCHES {
+            let ray = camera.ray(2.0 * vec2((i % PATCHES) as f32, (i / PATCHES) as f32) + 1.0);
+            rows.extend(ray.direction.to_array());
+            rows.extend(ray.origin.cross(ray.direction).to_array());
+        }
+    }
+    tensor(rows, [cameras.len() * PATCHES * PATCHES, 6], device)
+}
