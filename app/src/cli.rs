@@ -76,6 +76,8 @@ pub enum Command {
     Convert(Convert),
     /// Makes a field from a prompt
     Generate(Generate),
+    /// Changes a field to what a prompt says
+    Edit(Edit),
     /// Makes a textured mesh of a field's surface
     Mesh(Mesh),
     /// Renders pictures of a field
@@ -141,6 +143,29 @@ pub struct Generate {
     #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
     pub prior: String,
     /// The field's file [default: named after the prompt and KIND, here]
+    #[arg(short, long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
+}
+
+/// `retort edit IN "PROMPT" [--source "WHAT IT IS"] [--box x0,y0,z0,x1,y1,z1] [-o OUT]`
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// The field to change
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// What it should be: "a blue ball"
+    #[arg(value_name = "PROMPT")]
+    pub prompt: String,
+    /// What it is now: "a red ball" [default: what it was made from, where that was a prompt]
+    #[arg(long, value_name = "WHAT IT IS")]
+    pub source: Option<String>,
+    /// Only within this box, in scene units; the result is a scene of the field without it and the changed part
+    #[arg(long = "box", value_name = "X0,Y0,Z0,X1,Y1,Z1", value_parser = corners, allow_hyphen_values = true)]
+    pub part: Option<[f32; 6]>,
+    /// The diffusion model: the one that comes with the program, or a file of other weights for it
+    #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
+    pub prior: String,
+    /// The changed field's file; with --box a scene file [default: named after the prompt, here]
     #[arg(short, long, value_name = "OUT")]
     pub out: Option<PathBuf>,
 }
@@ -358,6 +383,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if (1e-3..=3.2e7).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err(USE.into()) }
 }
 
+/// Six numbers: the lower corner of a box, then the upper.
+fn corners(text: &str) -> Result<[f32; 6], String> {
+    let numbers: Option<Vec<f32>> =
+        text.split(',').map(|n| n.trim().parse().ok().filter(|v: &f32| v.is_finite())).collect();
+    let six: Option<[f32; 6]> = numbers.and_then(|n| n.try_into().ok());
+    six.filter(|c| (0..3).all(|i| c[i] < c[i + 3])).ok_or_else(|| "use six numbers, the lower corner first".into())
+}
+
 fn level(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|level: &f32| level.is_finite()).ok_or_else(|| "use a number".into())
 }
@@ -419,6 +452,7 @@ mod tests {
             "retort presets -v",
             "retort generate stool",
             "retort generate mushroom --to gaussians --loss vsd --prior builtin -o m.ply --steps 10 --seed 3",
+            "retort edit ball.safetensors cube --source ball --box -1,-1,0,1,1,1 -o scene.toml",
             "retort gui",
             "retort gui a.safetensors scene.toml --device cpu",
             "retort bench pairs --data d",
@@ -467,6 +501,9 @@ mod tests {
             "retort info f -q -v",
             "retort generate",
             "retort generate stool --loss nds",
+            "retort edit f",
+            "retort edit f cube --box 1,1,1,0,0,0",
+            "retort edit f cube --box 0,0,0,1,1",
             "retort bench pairs",
             "retort bench pairs --data d --kinds hash,teapot",
         ] {

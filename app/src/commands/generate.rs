@@ -92,7 +92,7 @@ pub fn prior(name: &str, device: &Device) -> Result<Box<dyn Prior>> {
 }
 
 /// What the prior made of the prompt, and what it did not.
-fn tell(name: &str, read: &Read, report: &mut Report) {
+pub fn tell(name: &str, read: &Read, report: &mut Report) {
     report.note(&format!("the {name} prior, a small demonstration, reads: {}", read.meaning));
     if !read.unknown.is_empty() {
         report.note(&format!("it does not know: {}", read.unknown.join(", ")));

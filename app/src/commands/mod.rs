@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 pub mod demo;
+mod edit;
 mod eval;
 pub mod generate;
 mod info;
@@ -61,6 +62,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<(), Stop> {
         Some(Command::Train(args)) => train::run(args, common, report),
         Some(Command::Convert(args)) => convert::run(args, common, report),
         Some(Command::Generate(args)) => generate::run(args, common, report),
+        Some(Command::Edit(args)) => edit::run(args, common, report),
         Some(Command::Mesh(args)) => mesh::run(args, common, report),
         Some(Command::Render(args)) => render::run(args, common, report),
         Some(Command::Eval(args)) => eval::run(args, common, report),

@@ -74,7 +74,8 @@ pub fn run(args: &cli::Prompts, common: &Common, report: &mut Report) -> Result<
 }
 
 fn begin(args: &cli::Prompts, common: &Common, path: &Path) -> Result<Table> {
-    let sets: String = common.set.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    let sets: Vec<String> = common.set.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    let sets = sets.concat();
     let steps = common.steps.map_or_else(String::new, |n| format!(" steps={n}"));
     let system = common.preset.as_deref().unwrap_or(SYSTEM);
     let work = format!("{} by {} {system}{steps}{sets}", args.to, args.prior);

@@ -91,7 +91,7 @@ pub fn run_keeping(
     checkpoint: &Path,
     limit: Option<Duration>,
     report: &mut Report,
-) -> Result<Finished, (Stop, Option<AnyField>)> {
+) -> Result<Finished, (Stop, Option<Box<AnyField>>)> {
     let work = task.kind_of_work();
     let options = JobOptions {
         name: work.into(),
@@ -112,7 +112,7 @@ pub fn run_keeping(
             Ok(Finished { field, outcome, seconds: started.elapsed().as_secs_f32() })
         }
         (Some(Event::Cancelled { steps, .. }), field) => {
-            Err((Stop::Interrupted(interrupted(work, steps, checkpoint)), field.filter(|_| steps > 0)))
+            Err((Stop::Interrupted(interrupted(work, steps, checkpoint)), field.filter(|_| steps > 0).map(Box::new)))
         }
         (Some(Event::Failed(error)), _) => Err((Stop::Failed(error), None)),
         _ => Err((Stop::Failed(Error::new(format!("{work} ended without a result"))), None)),

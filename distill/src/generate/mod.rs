@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{Pose, RenderOptions, Scene as Frame, values};
 use retort_fields::ops::march::march_on;
 use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
+use retort_shaders::Aabb;
 use serde_json::json;
 
 use crate::guidance::{Guidance, Guided, Scene, Source};
@@ -57,16 +58,37 @@ pub struct Generate {
     occupancy: OccupancyConfig,
     guidance: Box<dyn Guidance>,
     run: Run,
+    before: Option<Before>,
     shown: Option<Shown>,
 }
 
-/// Reads `prompt` into `prior`, which then is shared.
+/// What an edit starts from.
+struct Before {
+    /// The field as it was, off the gradient graph.
+    field: AnyField,
+    /// What it is, in words.
+    prompt: Prompt,
+    /// Where it may change; everywhere where none is named.
+    part: Option<Aabb>,
+}
+
+/// Reads prompts into `prior`, which then is shared.
+///
+/// # Errors
+/// When the prior can make nothing of one.
+pub fn ask_all<const N: usize>(mut prior: Box<dyn Prior>, prompts: [&str; N]) -> Result<(Arc<dyn Prior>, [Read; N])> {
+    let read: Vec<Read> = prompts.iter().map(|prompt| prior.read(prompt)).collect::<Result<_>>()?;
+    let read = read.try_into().map_err(|_| Error::new("as many were read as were given"))?;
+    Ok((Arc::from(prior), read))
+}
+
+/// Reads one prompt, as [`ask_all`].
 ///
 /// # Errors
 /// When the prior can make nothing of it.
-pub fn ask(mut prior: Box<dyn Prior>, prompt: &str) -> Result<(Arc<dyn Prior>, Read)> {
-    let read = prior.read(prompt)?;
-    Ok((Arc::from(prior), read))
+pub fn ask(prior: Box<dyn Prior>, prompt: &str) -> Result<(Arc<dyn Prior>, Read)> {
+    let (prior, [read]) = ask_all(prior, [prompt])?;
+    Ok((prior, read))
 }
 
 impl Generate {
@@ -100,6 +122,37 @@ impl Generate {
             system: system.clone(),
             occupancy: preset.train.occupancy.clone(),
             run,
+            before: None,
+            shown: None,
+        })
+    }
+
+    /// An edit of `field`: from what `source` says it is to what `read` says it should be, within `part`.
+    ///
+    /// # Errors
+    /// As [`Generate::new`], or when the field is of an unbounded scene, which the prior never sees whole.
+    pub fn edit(
+        (prior, read, source): (Arc<dyn Prior>, &Read, &Read),
+        (field, part): (&AnyField, Option<Aabb>),
+        (system, preset): (&System, &Preset),
+        options: &RunOptions,
+    ) -> Result<Self> {
+        if field.scene().unbounded {
+            let what = "a field of an unbounded scene cannot be edited by words";
+            return Err(Error::new(what).remedy("crop it and convert the crop first"));
+        }
+        let mut run_config = preset.train.run();
+        run_config.growth = &[];
+        let before = Before { field: field.frozen(), prompt: source.prompt, part };
+        Ok(Self {
+            guidance: system.guidance.loss.start(),
+            prior,
+            prompt: read.prompt,
+            words: format!("{} from {}", read.meaning, source.meaning),
+            system: system.clone(),
+            occupancy: preset.train.occupancy.clone(),
+            run: Run::new(field, &run_config, options)?,
+            before: Some(before),
             shown: None,
         })
     }
@@ -116,9 +169,17 @@ impl Generate {
         device: &Device,
     ) -> Result<Self> {
         let mut generate = Self::new(asked, presets, options, device)?;
-        let work = generate.work();
-        generate.run.restore(path, &work)?;
+        generate.go_on(path)?;
         Ok(generate)
+    }
+
+    /// Takes up what [`Task::save_checkpoint`] wrote of the same work.
+    ///
+    /// # Errors
+    /// When the checkpoint is of other work or damaged.
+    pub fn go_on(&mut self, path: &Path) -> Result<()> {
+        let work = self.work();
+        self.run.restore(path, &work).map(drop)
     }
 
     fn work(&self) -> String {
@@ -162,6 +223,19 @@ impl Generate {
         }
     }
 
+    /// What an edit starts from, from the same views through the same rays; none where nothing is edited.
+    fn source(&self, looks: &[Look]) -> Result<Option<Source>> {
+        let Some(before) = &self.before else { return Ok(None) };
+        let latents = self.prior.encode(self.pictures(&before.field, looks)?);
+        let (side, device) = (self.prior.side(), latents.device());
+        let mask = before.part.map(|part| {
+            let rows: Vec<f32> = looks.iter().flat_map(|look| shadow(&part, look, side)).collect();
+            let side = side as usize;
+            Tensor::from_data(TensorData::new(rows, [looks.len(), 1, side, side]), &device)
+        });
+        Ok(Some(Source { latents, prompt: before.prompt, mask }))
+    }
+
     /// What the loss says of the views' latents.
     fn guide(&mut self, latents: &Tensor<4>, looks: &[Look], source: Option<Source>) -> Result<Guided> {
         let scene = Scene {
@@ -196,6 +270,18 @@ fn rays(looks: &[Look], side: u32, seed: u64, step: u32) -> (Vec<f32>, Vec<f32>,
     (origins, directions, (0..n).map(|_| rng.uniform()).collect())
 }
 
+/// Which pixels' rays meet a box: 1 or 0, row-major.
+fn shadow(part: &Aabb, look: &Look, side: u32) -> Vec<f32> {
+    let camera = look.camera.resized(side, side);
+    let one = |pixel: u32| {
+        let ray = camera.ray(glam::vec2((pixel % side) as f32, (pixel / side) as f32) + 0.5);
+        let (a, b) = ((part.min - ray.origin) / ray.direction, (part.max - ray.origin) / ray.direction);
+        let (enter, leave) = (a.min(b).max_element(), a.max(b).min_element());
+        f32::from(u8::from(leave > enter.max(0.0)))
+    };
+    (0..side * side).map(one).collect()
+}
+
 /// The means of `finer × finer` pixels of a picture `[side²·finer², 5]`: `[side², 5]`.
 fn pooled(pixels: Tensor<2>, side: usize, finer: usize) -> Tensor<2> {
     if finer == 1 {
@@ -210,14 +296,12 @@ fn pooled(pixels: Tensor<2>, side: usize, finer: usize) -> Tensor<2> {
 /// entropy of alpha, which is least where it is 0 or 1.
 fn regularise(name: &str, pictures: &Tensor<4>) -> Tensor<1> {
     let alpha = pictures.clone().narrow(1, 3, 1).clamp(0.0, 1.0);
-    match name {
-        "sparsity" => (alpha.square() + 0.01).sqrt().mean(),
-        _ => {
-            let a = alpha.clamp(1e-3, 1.0 - 1e-3);
-            let b = a.clone().neg() + 1.0;
-            (a.clone() * a.log() + b.clone() * b.log()).neg().mean()
-        }
+    if name == "sparsity" {
+        return (alpha.square() + 0.01).sqrt().mean();
     }
+    let a = alpha.clamp(1e-3, 1.0 - 1e-3);
+    let b = a.clone().neg() + 1.0;
+    (a.clone() * a.log() + b.clone() * b.log()).neg().mean()
 }
 
 impl Task for Generate {
@@ -231,12 +315,18 @@ impl Task for Generate {
         let pictures = self.pictures(&self.run.field, &looks)?;
         let latents = self.prior.encode(pictures.clone());
         let plain = latents.clone().inner();
-        let guided = self.guide(&plain, &looks, None)?;
+        let source = self.source(&looks)?;
+        let guided = self.guide(&plain, &looks, source.clone())?;
         // A gradient that is not a number asks for nothing; the run's guard counts losses that are none.
         let gradient = guided.gradient.clone();
         let wrong = gradient.clone().is_nan();
         let gradient = gradient.mask_fill(wrong, 0.0);
-        let target = Tensor::from_inner(plain.clone() - gradient.clone());
+        let mut target = plain.clone() - gradient.clone();
+        if let Some(Source { latents: before, mask: Some(mask), .. }) = source {
+            // Where nothing is to change, it is held to what it was.
+            target = target * mask.clone() + before * (mask.neg() + 1.0);
+        }
+        let target = Tensor::from_inner(target);
         let mut loss = (latents - target).square().sum() * (0.5 / looks.len() as f32);
         for (name, weight) in &self.system.losses {
             let weight = weight.at(self.run.share());

@@ -25,6 +25,7 @@ const HEIGHTS: [f32; 2] = [0.15, 0.55];
 const FRONT: f32 = 2e-3;
 
 /// What was found.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, counted apart")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Mean PSNR of RGBA against the meant scene in dB.

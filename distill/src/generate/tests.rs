@@ -112,3 +112,31 @@ fn regularisers_are_what_they_say() {
     assert!((of("sparsity", 0.5) - 0.26_f32.sqrt()).abs() < 1e-5);
     assert!((of("opaque", 0.5) - 2.0_f32.ln()).abs() < 1e-5 && of("opaque", 1.0) < 0.01 && of("opaque", 0.0) < 0.01);
 }
+
+/// A red ball becomes a blue one; what lies outside the named part is held to what it was.
+#[test]
+fn an_edit_changes_the_part_that_it_may() {
+    let prior = || Box::new(Builtin::new(&Device::flex()).expect("the built-in prior"));
+    let ball = finish(generate(Kind::Voxels, 60, 1, &[]));
+    let edited = |part: Option<Aabb>, steps: u32| {
+        let (system, preset) = System::load("edit", Kind::Voxels, None, &[]).expect("a system");
+        let (prior, [to, from]) = ask_all(prior(), ["a blue ball", "a red ball"]).expect("known words");
+        let options = RunOptions { seed: 1, steps: Some(steps), time: None };
+        finish(Generate::edit((prior, &to, &from), (&ball, part), (&system, &preset), &options).expect("an edit"))
+    };
+    let (before, after) = (mean(&ball), mean(&edited(None, 60)));
+    assert!(after[2] - after[0] > before[2] - before[0] + 0.02, "{before:?} {after:?}");
+    // A part that no ray meets: nothing changes but by what holding it still allows.
+    let nowhere = Aabb::new(glam::Vec3::splat(40.0), glam::Vec3::splat(41.0));
+    let same = mean(&edited(Some(nowhere), 20));
+    assert!(before.iter().zip(same).all(|(b, s)| (b - s).abs() < 0.01), "{before:?} {same:?}");
+}
+
+#[test]
+fn a_box_throws_its_shadow_where_it_is_seen() {
+    let look = &asked("a red ball").0.looks(1, &mut Rng::new(1, "looks"))[0];
+    let part = Aabb::new(glam::Vec3::splat(-0.2), glam::Vec3::splat(0.2));
+    let shadow = shadow(&part, look, 32);
+    let share = shadow.iter().sum::<f32>() / 1024.0;
+    assert!(shadow[16 * 32 + 16] == 1.0 && shadow[0] == 0.0 && (0.01..0.2).contains(&share), "{share}");
+}

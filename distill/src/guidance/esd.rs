@@ -13,6 +13,6 @@ pub struct Esd(Class);
 
 impl Guidance for Esd {
     fn guide(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<Guided> {
-        self.0.guide(scene, settings, settings.lambda)
+        Ok(self.0.guide(scene, settings, settings.lambda))
     }
 }

@@ -1,7 +1,6 @@
 //! What several losses share: noise by chance, classifier-free guidance and its rescaling, weights, the apprentice.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use retort_fields::error::Result;
 use retort_fields::rng::Rng;
 
 use super::{Guided, Scene, Settings, Weight};
@@ -192,15 +191,12 @@ impl Class {
     }
 
     /// Variational distillation with the entropy's weight `blind`: what the model sees less what the scene is.
-    ///
-    /// # Errors
-    /// None today; as every loss.
-    pub fn guide(&mut self, scene: &Scene<'_>, settings: &Settings, blind: f32) -> Result<Guided> {
+    pub fn guide(&mut self, scene: &Scene<'_>, settings: &Settings, blind: f32) -> Guided {
         self.learn(scene, settings);
         let noised = scene.noised(settings);
         let seen = scene.guided(settings, &noised);
         let own = self.sees(scene, settings, &noised, blind);
         let gradient = (seen.clone() - own) * scene.weights(settings.weight, &noised.times);
-        Ok(scene.say(gradient, noised, seen, settings))
+        scene.say(gradient, noised, seen, settings)
     }
 }

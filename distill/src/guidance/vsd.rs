@@ -12,6 +12,6 @@ pub struct Vsd(Class);
 
 impl Guidance for Vsd {
     fn guide(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<Guided> {
-        self.0.guide(scene, settings, 0.0)
+        Ok(self.0.guide(scene, settings, 0.0))
     }
 }

@@ -145,7 +145,7 @@ fn seen(description: &Description, azimuth: f32) -> (Vec3, [f32; 2], f32) {
 
 #[test]
 fn everything_fits_into_the_picture_and_the_ball() {
-    for i in 0..THINGS.len() {
+    for (i, word) in THINGS.iter().enumerate() {
         for size in [None, Some(0), Some(1), Some(2), Some(3)] {
             let one = Thing { size, ..Thing::plain(i) };
             let two = Description { first: one, second: Some((Relation::ALL[i % 3], one)) };
@@ -156,11 +156,11 @@ fn everything_fits_into_the_picture_and_the_ball() {
                     let camera = camera(azimuth, 0.4, side as u32);
                     for (at, p) in picture(&scene, &camera).chunks_exact(5).enumerate() {
                         let edge = [at % side, at / side].iter().any(|&v| v == 0 || v == side - 1);
-                        assert!(!edge || p[3] < 0.5, "{} {size:?} reaches the edge", THINGS[i].name);
+                        assert!(!edge || p[3] < 0.5, "{} {size:?} reaches the edge", word.name);
                         hits += usize::from(p[3] > 0.5);
                         assert!(p.iter().all(|v| v.is_finite()) && p[..4].iter().all(|v| (0.0..=1.0).contains(v)));
                     }
-                    assert!(hits >= 8, "{} {size:?} is hardly seen: {hits}", THINGS[i].name);
+                    assert!(hits >= 8, "{} {size:?} is hardly seen: {hits}", word.name);
                 }
             }
         }
@@ -198,10 +198,10 @@ fn colours_patterns_and_fronts_show() {
     let (red, ..) = seen(&one(coloured("ball", "red")), 0.0);
     assert!(red.x > 3.0 * red.z);
     let plain = seen(&one(coloured("cube", "red")), 0.6).0;
-    for pattern in 0..PATTERNS.len() {
+    for (pattern, word) in PATTERNS.iter().enumerate() {
         let patterned = Thing { pattern: Some((pattern, colour_called("blue").unwrap())), ..coloured("cube", "red") };
         let share = (seen(&one(patterned), 0.6).0 - plain).length();
-        assert!(share > 0.03, "{} is not seen", PATTERNS[pattern].name);
+        assert!(share > 0.03, "{} is not seen", word.name);
     }
     for name in ["house", "robot", "snowman", "car", "duck", "dog", "television", "chair", "castle"] {
         let (front, back) = (
