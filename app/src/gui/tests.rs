@@ -196,6 +196,11 @@ fn the_demo_is_converted_cropped_undone_saved_and_opened_again() {
 fn a_prompt_becomes_an_object() {
     let mut window = Window::open(&[]);
     window.until("the demo", |state| state.selection().is_some());
+    window.harness.set_size(Vec2::new(SIZE[0], 1200.0));
+    window.harness.step();
+    window.harness.get_by_label("Generate from text").click();
+    // It unfolds slowly.
+    window.harness.run_steps(30);
     window.click("Generate");
     assert!(window.state().jobs.rows().is_empty(), "nothing is asked for yet");
     let form = &mut window.state_mut().generate;

@@ -8,13 +8,17 @@ use retort_distill::prior::world::prompt::understand;
 use retort_distill::prior::world::words::{COLOURS, PATTERNS, SHAPES, SIZES, THINGS, Word};
 use retort_fields::registry::Kind;
 
-use super::{copy_line, heading};
+use super::copy_line;
 use crate::gui::recipe::GenerateForm;
 use crate::gui::state::State;
 
-/// Shows it.
+/// Shows it; closed at first, for who comes with fields of their own.
 pub fn show(ui: &mut Ui, state: &mut State) {
-    heading(ui, "Generate");
+    let title = RichText::new("Generate from text").strong();
+    CollapsingHeader::new(title).id_salt("generate").show(ui, |ui| form(ui, state));
+}
+
+fn form(ui: &mut Ui, state: &mut State) {
     let form = &mut state.generate;
     let label = ui.label("Prompt");
     let hint = "a red mushroom on a green table";
