@@ -16,7 +16,7 @@ use retort_fields::ops::hash_encode::HashSpec;
 use retort_fields::ops::march::{MarchSpec, Marcher, Samples, march};
 use retort_fields::ops::splat::{self, SplatParams, SplatSpec};
 use retort_fields::ops::voxels::{self, Colour, Links, cpu::Corners};
-use retort_fields::ops::{adam, composite, hash_encode, mlp};
+use retort_fields::ops::{adam, composite, conv, hash_encode, mlp};
 use retort_fields::parts::{network, occupancy::Occupancy};
 use retort_fields::rng::Rng;
 use retort_shaders::Aabb;
@@ -35,6 +35,8 @@ fn main() {
     network_of(&bench, "32-64x4", &[32, 64, 64, 64, 64], true, small);
     let large = [2_428.083_444_155_554, 3_863_334_676.354_451];
     network_of(&bench, "63-256x8", &[63, 256, 256, 256, 256, 256, 256, 256, 256], false, large);
+    convolution(&bench, "64x16", [8, 16, 64], [-96.223_170_024_764_5, 7_894_999.849_628_983]);
+    convolution(&bench, "128x8", [8, 8, 128], [111.444_952_772_578_46, 7_140_344.146_873_113]);
     rays(&bench);
     gaussians(&bench);
     adam_steps(&bench);
@@ -62,6 +64,33 @@ fn hash_encoding(bench: &Bench) {
         (out, grad_table)
     };
     bench.run("hash_encode_both", POINTS, Some(207_026.703_397_727_7), both, |(_, g)| dot(&g, &g));
+}
+
+/// `n` pictures of `side²` pixels, as many channels out as in.
+fn convolution(bench: &Bench, name: &str, [n, side, width]: [usize; 3], checks: [f64; 2]) {
+    let names = ["forward", "both"].map(|what| format!("conv_{what}_{name}"));
+    if !names.iter().any(|name| bench.wants(name)) {
+        return;
+    }
+    let bound = (1.0 / width as f32).sqrt();
+    let x = uniform("conv x", n * side * side * width, -1.0, 1.0);
+    let w = uniform("conv w", 9 * width * width, -bound, bound);
+    let grad = uniform("conv grad", x.len(), -1.0, 1.0);
+    let bias = vec![0.0; width];
+    let forward = || {
+        let mut y = vec![0.0; grad.len()];
+        conv::cpu::forward(side, &x, &w, &bias, &mut y);
+        y
+    };
+    bench.run(&names[0], n, Some(checks[0]), forward, |y| dot(&y, &grad));
+    let both = || {
+        let y = forward();
+        let (mut grad_x, mut grad_w) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+        conv::cpu::grad_x(side, &w, width, &grad, &mut grad_x);
+        conv::cpu::grad_w(side, &x, &grad, width, &mut grad_w);
+        (y, grad_x, grad_w)
+    };
+    bench.run(&names[1], n, Some(checks[1]), both, |(_, grad_x, grad_w)| dot(&grad_x, &grad_x) + dot(&grad_w, &grad_w));
 }
 
 /// Density and harmonics from the ball in 160³ vertices, at 16 neighbouring points on each of 4096 lines, and the colours.

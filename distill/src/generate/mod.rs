@@ -36,6 +36,9 @@ pub const LOSSES: &[&str] = &["sparsity", "opaque"];
 /// Rings of cameras that the finished field remembers.
 const REMEMBERED: usize = 6;
 
+/// Steps that may be skipped because the prior gave no numbers.
+const MOST_WRONG: u32 = 5;
+
 /// What the last step saw, for people: pictures `[n, c, side, side]`.
 #[derive(Clone)]
 pub struct Shown {
@@ -60,6 +63,8 @@ pub struct Generate {
     run: Run,
     before: Option<Before>,
     shown: Option<Shown>,
+    /// Steps whose gradient was not a number.
+    wrong: u32,
 }
 
 /// What an edit starts from.
@@ -124,6 +129,7 @@ impl Generate {
             run,
             before: None,
             shown: None,
+            wrong: 0,
         })
     }
 
@@ -154,6 +160,7 @@ impl Generate {
             run: Run::new(field, &run_config, options)?,
             before: Some(before),
             shown: None,
+            wrong: 0,
         })
     }
 
@@ -221,6 +228,23 @@ impl Generate {
             volume::refresh_occupancy(asked, seed, step, step < config.warm_up, config.decay, config.limit);
             kept.set_occupancy(Arc::clone(asked.occupancy()));
         }
+    }
+
+    /// The gradient as it is, or one that asks for nothing where it is not a number.
+    ///
+    /// # Errors
+    /// When that has happened too often.
+    fn sound(&mut self, gradient: Tensor<4>) -> Result<Tensor<4>> {
+        if values(gradient.clone()).iter().all(|v| v.is_finite()) {
+            return Ok(gradient);
+        }
+        self.wrong += 1;
+        if self.wrong > MOST_WRONG {
+            let what = format!("the {} prior gave no numbers in {} steps", self.prior.name(), self.wrong);
+            return Err(Error::new(what).remedy("use another prior, a smaller guidance.scale, or --device cpu"));
+        }
+        self.run.note = Some(format!("step {} was skipped: the prior gave no numbers", self.run.step));
+        Ok(Tensor::zeros(gradient.dims(), &gradient.device()))
     }
 
     /// What an edit starts from, from the same views through the same rays; none where nothing is edited.
@@ -317,10 +341,7 @@ impl Task for Generate {
         let plain = latents.clone().inner();
         let source = self.source(&looks)?;
         let guided = self.guide(&plain, &looks, source.clone())?;
-        // A gradient that is not a number asks for nothing; the run's guard counts losses that are none.
-        let gradient = guided.gradient.clone();
-        let wrong = gradient.clone().is_nan();
-        let gradient = gradient.mask_fill(wrong, 0.0);
+        let gradient = self.sound(guided.gradient)?;
         let mut target = plain.clone() - gradient.clone();
         if let Some(Source { latents: before, mask: Some(mask), .. }) = source {
             // Where nothing is to change, it is held to what it was.

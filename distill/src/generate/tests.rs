@@ -140,3 +140,67 @@ fn a_box_throws_its_shadow_where_it_is_seen() {
     let share = shadow.iter().sum::<f32>() / 1024.0;
     assert!(shadow[16 * 32 + 16] == 1.0 && shadow[0] == 0.0 && (0.01..0.2).contains(&share), "{share}");
 }
+
+/// The built-in prior, but some of its answers are not numbers.
+struct Broken {
+    whole: Builtin,
+    every: u64,
+    asked: std::sync::atomic::AtomicU64,
+}
+
+impl Prior for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+    fn side(&self) -> u32 {
+        self.whole.side()
+    }
+    fn sees_alpha(&self) -> bool {
+        true
+    }
+    fn ring(&self) -> usize {
+        self.whole.ring()
+    }
+    fn noise(&self) -> &crate::prior::noise::Noise {
+        self.whole.noise()
+    }
+    fn read(&mut self, prompt: &str) -> Result<Read> {
+        self.whole.read(prompt)
+    }
+    fn epsilon(&self, asked: crate::prior::Asked<'_>) -> Tensor<4> {
+        let n = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let factor = if n % self.every == self.every - 1 { f32::NAN } else { 1.0 };
+        self.whole.epsilon(asked) * factor
+    }
+    fn looks(&self, scenes: usize, rng: &mut Rng) -> Vec<Look> {
+        self.whole.looks(scenes, rng)
+    }
+    fn apprentice(&self, seed: u64, study: &crate::prior::Study) -> Box<dyn crate::prior::Apprentice> {
+        self.whole.apprentice(seed, study)
+    }
+}
+
+#[test]
+fn a_prior_that_gives_no_numbers_is_skipped_then_refused() {
+    let run = |every: u64| {
+        let whole = Builtin::new(&Device::flex()).expect("the built-in prior");
+        let (prior, read) = ask(Box::new(Broken { whole, every, asked: 0.into() }), "a red ball").expect("known words");
+        let (system, preset) = System::load("quick", Kind::Voxels, None, &[]).expect("a system");
+        let options = RunOptions { seed: 1, steps: Some(10), time: None };
+        let mut task =
+            Generate::new((prior, &read), (&system, &preset), &options, &Device::flex()).expect("generation");
+        let mut notes = 0;
+        let end = loop {
+            match task.step() {
+                Ok(ControlFlow::Continue(progress)) => notes += usize::from(progress.note.is_some()),
+                Ok(ControlFlow::Break(_)) => break Ok(()),
+                Err(error) => break Err(error.to_string()),
+            }
+        };
+        let finite = task.current().params().iter().all(|p| values(p.tensor.clone()).iter().all(|v| v.is_finite()));
+        (end, notes, finite)
+    };
+    assert_eq!(run(4), (Ok(()), 2, true));
+    let (end, notes, finite) = run(1);
+    assert!(end.is_err_and(|e| e.contains("broken") && e.contains("6 steps")) && notes == 5 && finite);
+}
