@@ -17,7 +17,7 @@ use retort_fields::rng::Rng;
 use retort_shaders::Aabb;
 use serde_json::json;
 
-use crate::guidance::{Guidance, Guided, Scene, Source};
+use crate::guidance::{Guidance, Guided, Loss, Scene, Source};
 use crate::preset::{OccupancyConfig, Preset};
 use crate::prior::{Look, Prior, Prompt, Read};
 use crate::run::{Extra, Run, RunOptions};
@@ -186,7 +186,11 @@ impl Generate {
     /// When the checkpoint is of other work or damaged.
     pub fn go_on(&mut self, path: &Path) -> Result<()> {
         let work = self.work();
-        self.run.restore(path, &work).map(drop)
+        self.run.restore(path, &work)?;
+        if matches!(self.system.guidance.loss, Loss::Vsd | Loss::Esd) {
+            self.run.note = Some("the loss's apprentice begins anew: it is not in the checkpoint".into());
+        }
+        Ok(())
     }
 
     fn work(&self) -> String {
