@@ -248,7 +248,32 @@ fn presets_are_printed() {
     }
     let run = desk.run("presets --json");
     assert_eq!(run.objects().len(), names.lines().count());
-    assert!(run.objects().iter().all(|p| p["toml"].as_str().is_some_and(|text| text.contains("[train]"))), "{run:?}");
+    let whole = |text: &str| text.contains("[train]") || text.contains("[guidance]");
+    assert!(run.objects().iter().all(|p| p["toml"].as_str().is_some_and(whole)), "{run:?}");
+    assert!(names.lines().any(|line| line == "generate quick"), "{names}");
+}
+
+#[test]
+fn a_prompt_becomes_a_field_and_wrong_ones_are_named() {
+    let desk = Desk::new();
+    let run = desk.run("generate cube --to voxels --steps 3 -o cube.safetensors");
+    assert!(run.code() == 0 && run.errors().contains("a cube"), "{run:?}");
+    assert!(desk.run("info cube.safetensors").said().contains("made from text: a cube"));
+    let edited = desk.run("edit cube.safetensors ball --steps 2 --box -1,-1,0,1,1,1 -o scene.toml");
+    assert!(edited.code() == 0, "{edited:?}");
+    assert!(desk.run("info scene.toml").said().contains("2 objects"));
+    for (line, says) in [
+        ("generate dragon --to voxels", "dragon"),
+        ("generate cube --prior nowhere.safetensors", "nowhere.safetensors"),
+        ("generate cube --prior cube.safetensors -o other", "cube.safetensors"),
+        ("generate cube --preset slow", "slow"),
+        ("generate cube --to voxels -o cube.safetensors", "exists"),
+        ("edit cube.safetensors ball --box -1,-1,0,1,1,1 -o part.safetensors", ".toml"),
+        ("edit nothing.safetensors ball", "nothing.safetensors"),
+    ] {
+        let run = desk.run(line);
+        assert!(run.code() == 1 && run.errors().contains(says), "{line}: {run:?}");
+    }
 }
 
 /// Settings with which a step of a run takes a moment.

@@ -34,17 +34,17 @@ fn mean(field: &AnyField) -> [f32; 4] {
 fn every_kind_becomes_red() {
     for &kind in Kind::ALL {
         let [r, g, b, a] = mean(&finish(generate(kind, 40, 1, &[])));
-        assert!(r > 1.5 * g && r > 1.5 * b && a > 0.02, "{kind}: {r} {g} {b} {a}");
+        assert!(r > 1.2 * g && r > 1.2 * b && a > 0.02, "{kind}: {r} {g} {b} {a}");
     }
 }
 
 #[test]
 fn every_loss_takes_a_step_and_shows_what_it_saw() {
-    for &loss in crate::guidance::Loss::ALL {
+    for &loss in Loss::ALL {
         let mut task = generate(Kind::Hash, 2, 1, &[("guidance.loss", loss.name())]);
         assert!(task.shown().is_none());
         let step = task.step();
-        if loss == crate::guidance::Loss::Dds {
+        if loss == Loss::Dds {
             assert!(step.expect_err("nothing to edit").to_string().contains("dds"));
             continue;
         }
