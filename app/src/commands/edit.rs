@@ -14,13 +14,13 @@ use retort_fields::registry::AnyField;
 use retort_shaders::Aabb;
 
 use super::convert::check_input;
-use super::generate::{file_stem, prior, tell};
+use super::generate::{done, file_stem, prior, tell};
 use super::train::{exists, options};
 use super::work::{Finished, Place};
 use super::{Stop, made_by, name_of, open, work};
 use crate::cli::{self, Common};
 use crate::output;
-use crate::report::{Done, Report, clock, size};
+use crate::report::Report;
 
 /// The system of edits.
 const SYSTEM: &str = "edit";
@@ -69,15 +69,7 @@ pub fn run(args: &cli::Edit, common: &Common, report: &mut Report) -> Result<(),
         Some(part) => save_part((field, &made), (&changed, &provenance), part, &place.out, common, report)?,
     };
     place.finish();
-    let done = Done {
-        out: Some(place.out.display().to_string()),
-        seconds: Some(seconds),
-        steps: Some(outcome.steps),
-        bytes: Some(bytes),
-        ..Done::default()
-    };
-    let took = clock(f64::from(seconds));
-    report.done(&done, &format!("{}: {}, {} steps in {took}", place.out.display(), size(bytes), outcome.steps));
+    done(&place, (outcome.steps, seconds), bytes, report);
     Ok(())
 }
 

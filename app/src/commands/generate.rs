@@ -63,16 +63,16 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
     let (bytes, notes) = files::any::save(&field, &provenance, &place.out)?;
     report.notes(&notes);
     place.finish();
-    let done = Done {
-        out: Some(place.out.display().to_string()),
-        seconds: Some(seconds),
-        steps: Some(outcome.steps),
-        bytes: Some(bytes),
-        ..Done::default()
-    };
-    let took = clock(f64::from(seconds));
-    report.done(&done, &format!("{}: {}, {} steps in {took}", place.out.display(), size(bytes), outcome.steps));
+    done(&place, (outcome.steps, seconds), bytes, report);
     Ok(())
+}
+
+/// Tells what was made, in so many steps and seconds.
+pub fn done(place: &Place, (steps, seconds): (u32, f32), bytes: u64, report: &mut Report) {
+    let out = place.out.display().to_string();
+    let text = format!("{out}: {}, {steps} steps in {}", size(bytes), clock(f64::from(seconds)));
+    let (out, seconds, steps, bytes) = (Some(out), Some(seconds), Some(steps), Some(bytes));
+    report.done(&Done { out, seconds, steps, bytes, ..Done::default() }, &text);
 }
 
 /// The prior of this name.

@@ -500,24 +500,24 @@ impl Row {
 fn prepare(order: &Order) -> Result<Ready> {
     let device = device::choose(&order.device)?;
     let (options, resume) = (&order.options, order.resume.as_deref());
-    if let Lesson::Words { prompt, loss } = &order.lesson {
-        let (system, preset) = System::load(&order.preset, order.kind, *loss, &order.set)?;
-        let (prior, read) = ask(prior("builtin", &device)?, prompt)?;
-        let (asked, presets) = ((prior, &read), (&system, &preset));
-        let task = match resume {
-            Some(path) => Generate::resume(asked, presets, path, options, &device)?,
-            None => Generate::new(asked, presets, options, &device)?,
-        };
-        let mut notes = read.notes.clone();
-        if !read.unknown.is_empty() {
-            notes.push(format!("the prior does not know: {}", read.unknown.join(", ")));
-        }
-        return Ok(Ready { task: Box::new(task), background: None, notes });
-    }
-    let preset = Preset::load(&order.preset, order.kind, &order.set)?;
+    let preset = || Preset::load(&order.preset, order.kind, &order.set);
     match &order.lesson {
-        Lesson::Words { .. } => Err(Error::new("words are no field and no photos")),
+        Lesson::Words { prompt, loss } => {
+            let (system, preset) = System::load(&order.preset, order.kind, *loss, &order.set)?;
+            let (prior, read) = ask(prior("builtin", &device)?, prompt)?;
+            let (asked, presets) = ((prior, &read), (&system, &preset));
+            let task = match resume {
+                Some(path) => Generate::resume(asked, presets, path, options, &device)?,
+                None => Generate::new(asked, presets, options, &device)?,
+            };
+            let mut notes = read.notes.clone();
+            if !read.unknown.is_empty() {
+                notes.push(format!("the prior does not know: {}", read.unknown.join(", ")));
+            }
+            Ok(Ready { task: Box::new(task), background: None, notes })
+        }
         Lesson::Teacher { objects, background } => {
+            let preset = preset()?;
             let teacher = Subject::of(objects.clone())?;
             let task = match resume {
                 Some(path) => Convert::resume(&teacher, &preset, path, options, &device)?,
@@ -526,6 +526,7 @@ fn prepare(order: &Order) -> Result<Ready> {
             Ok(Ready { task: Box::new(task), background: *background, notes: Vec::new() })
         }
         Lesson::Photos(path) => {
+            let preset = preset()?;
             let only = LoadOptions { only: vec![Split::Train, Split::Test], ..LoadOptions::default() };
             let data = Arc::new(data::load(path, &only)?);
             let background = measure::background_of(&data);

@@ -62,7 +62,8 @@ pub struct Generate {
     guidance: Box<dyn Guidance>,
     run: Run,
     before: Option<Before>,
-    shown: Option<Shown>,
+    /// What the last step saw, as latents; decoded for those who ask.
+    seen: Option<Shown>,
     /// Steps whose gradient was not a number.
     wrong: u32,
 }
@@ -116,19 +117,28 @@ impl Generate {
             ..Frame::default()
         };
         let field = preset.field.init(&scene, options.seed, device)?;
+        Self::of((prior, read.prompt, read.meaning.clone()), &field, (system, preset), options)
+    }
+
+    /// The work on `field`, whichever it is, for a prompt and what it is called in checkpoints.
+    fn of(
+        (prior, prompt, words): (Arc<dyn Prior>, Prompt, String),
+        field: &AnyField,
+        (system, preset): (&System, &Preset),
+        options: &RunOptions,
+    ) -> Result<Self> {
         let mut run_config = preset.train.run();
         run_config.growth = &[];
-        let run = Run::new(&field, &run_config, options)?;
         Ok(Self {
             guidance: system.guidance.loss.start(),
             prior,
-            prompt: read.prompt,
-            words: read.meaning.clone(),
+            prompt,
+            words,
             system: system.clone(),
             occupancy: preset.train.occupancy.clone(),
-            run,
+            run: Run::new(field, &run_config, options)?,
             before: None,
-            shown: None,
+            seen: None,
             wrong: 0,
         })
     }
@@ -147,21 +157,10 @@ impl Generate {
             let what = "a field of an unbounded scene cannot be edited by words";
             return Err(Error::new(what).remedy("crop it and convert the crop first"));
         }
-        let mut run_config = preset.train.run();
-        run_config.growth = &[];
+        let words = format!("{} from {}", read.meaning, source.meaning);
         let before = Before { field: field.frozen(), prompt: source.prompt, part };
-        Ok(Self {
-            guidance: system.guidance.loss.start(),
-            prior,
-            prompt: read.prompt,
-            words: format!("{} from {}", read.meaning, source.meaning),
-            system: system.clone(),
-            occupancy: preset.train.occupancy.clone(),
-            run: Run::new(field, &run_config, options)?,
-            before: Some(before),
-            shown: None,
-            wrong: 0,
-        })
+        let work = Self::of((prior, read.prompt, words), field, (system, preset), options)?;
+        Ok(Self { before: Some(before), ..work })
     }
 
     /// Generation that goes on from a checkpoint.
@@ -198,8 +197,10 @@ impl Generate {
     }
 
     /// What the last step saw; none before the first.
-    pub fn shown(&self) -> Option<&Shown> {
-        self.shown.as_ref()
+    pub fn shown(&self) -> Option<Shown> {
+        let Shown { own, noisy, clean, gradient } = self.seen.clone()?;
+        let [own, noisy, clean] = [own, noisy, clean].map(|z| self.prior.decode(z));
+        Some(Shown { own, noisy, clean, gradient })
     }
 
     /// The field's pictures of the views, on the gradient graph: `[n, 4, side, side]`, premultiplied RGBA.
@@ -360,8 +361,7 @@ impl Task for Generate {
                 loss = loss + regularise(name, &pictures) * weight;
             }
         }
-        let [own, noisy, clean] = [plain, guided.noisy, guided.clean].map(|z| self.prior.decode(z));
-        self.shown = Some(Shown { own, noisy, clean, gradient });
+        self.seen = Some(Shown { own: plain, noisy: guided.noisy, clean: guided.clean, gradient });
         let loss = self.run.descend(loss, |_| 1.0, |_, _| ())?;
         Ok(self.run.progress("text", loss, None))
     }

@@ -9,6 +9,7 @@ use retort_distill::prior::world::words::{COLOURS, PATTERNS, SHAPES, SIZES, THIN
 use retort_fields::registry::Kind;
 
 use super::copy_line;
+use super::recipe::limits;
 use crate::gui::recipe::GenerateForm;
 use crate::gui::state::State;
 
@@ -118,15 +119,7 @@ fn recipe(ui: &mut Ui, form: &mut GenerateForm) {
         });
         shown.response.labelled_by(label.id);
         ui.end_row();
-        for (name, hint, text) in [
-            ("Steps", "the system's", &mut recipe.steps),
-            ("Time", "no limit; 90s, 5m", &mut recipe.time),
-            ("Seed", "0", &mut recipe.seed),
-        ] {
-            let label = ui.label(name);
-            ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(120.0)).labelled_by(label.id);
-            ui.end_row();
-        }
+        limits(ui, "the system's", recipe);
     });
     let label = ui.label("Set").on_hover_text("key=value on each line, as --set has it");
     let edit = TextEdit::multiline(&mut recipe.set).hint_text("guidance.scale=7.5").code_editor().desired_rows(1);

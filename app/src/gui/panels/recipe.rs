@@ -27,19 +27,24 @@ pub fn show(ui: &mut Ui, about: &str, recipe: &mut Recipe) {
         });
         shown.response.labelled_by(label.id);
         ui.end_row();
-        for (name, hint, text) in [
-            ("Steps", "the preset's", &mut recipe.steps),
-            ("Time", "no limit; 90s, 5m", &mut recipe.time),
-            ("Seed", "0", &mut recipe.seed),
-        ] {
-            let label = ui.label(name);
-            ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(120.0)).labelled_by(label.id);
-            ui.end_row();
-        }
+        limits(ui, "the preset's", recipe);
     });
     let label = ui.label("Set").on_hover_text("key=value on each line, as --set has it");
     let hint = format!("{about}.rays=2048");
     let edit = TextEdit::multiline(&mut recipe.set).hint_text(hint).code_editor().desired_rows(2);
     ui.add(edit.desired_width(f32::INFINITY)).labelled_by(label.id);
     values::show(ui, about, recipe);
+}
+
+/// Rows for steps (where none are typed they are `steps`), time and seed.
+pub fn limits(ui: &mut Ui, steps: &str, recipe: &mut Recipe) {
+    for (name, hint, text) in [
+        ("Steps", steps, &mut recipe.steps),
+        ("Time", "no limit; 90s, 5m", &mut recipe.time),
+        ("Seed", "0", &mut recipe.seed),
+    ] {
+        let label = ui.label(name);
+        ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(120.0)).labelled_by(label.id);
+        ui.end_row();
+    }
 }
