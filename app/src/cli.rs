@@ -127,7 +127,7 @@ pub struct Convert {
     pub data: Option<PathBuf>,
 }
 
-/// `retort generate "PROMPT" [--to KIND] [--loss NAME] [--prior builtin|FILE] [-o OUT]`
+/// `retort generate "PROMPT" [--to KIND] [--loss NAME] [--prior builtin|DIR] [-o OUT]`
 #[derive(Debug, Args)]
 pub struct Generate {
     /// What to make, in plain words: "a red mushroom on a green table"
@@ -139,9 +139,18 @@ pub struct Generate {
     /// The loss [default: the preset's own]
     #[arg(long, value_name = "LOSS", value_parser = loss())]
     pub loss: Option<Loss>,
-    /// The diffusion model: the one that comes with the program, or a file of other weights for it
-    #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
+    /// The diffusion model: the one that comes with the program, a folder of Stable Diffusion in diffusers' layout, also with adapters as DIR+FILE*0.7, or a file of other weights for the one that comes with the program
+    #[arg(long, value_name = "builtin|DIR|FILE", default_value = "builtin")]
     pub prior: String,
+    /// Distils what was made into another kind: the result is of that kind
+    #[arg(long, value_name = "KIND", value_parser = kind())]
+    pub then: Option<Kind>,
+    /// Writes the result's textured mesh, too
+    #[arg(long, value_name = "GLB")]
+    pub mesh: Option<PathBuf>,
+    /// Writes what the model itself draws of the prompt first, as a PNG: seconds that show what the words mean to it
+    #[arg(long, value_name = "PNG")]
+    pub preview: Option<PathBuf>,
     /// The field's file [default: named after the prompt and KIND, here]
     #[arg(short, long, value_name = "OUT")]
     pub out: Option<PathBuf>,
@@ -162,8 +171,8 @@ pub struct Edit {
     /// Only within this box, in scene units; the result is a scene of the field without it and the changed part
     #[arg(long = "box", value_name = "X0,Y0,Z0,X1,Y1,Z1", value_parser = corners, allow_hyphen_values = true)]
     pub part: Option<[f32; 6]>,
-    /// The diffusion model: the one that comes with the program, or a file of other weights for it
-    #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
+    /// The diffusion model: the one that comes with the program, a folder of Stable Diffusion in diffusers' layout, also with adapters as DIR+FILE*0.7, or a file of other weights for the one that comes with the program
+    #[arg(long, value_name = "builtin|DIR|FILE", default_value = "builtin")]
     pub prior: String,
     /// The changed field's file; with --box a scene file [default: named after the prompt, here]
     #[arg(short, long, value_name = "OUT")]
@@ -305,8 +314,8 @@ pub struct Prompts {
     /// Prompts of one thing, and as many of two
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub count: usize,
-    /// The diffusion model: the one that comes with the program, or a file of other weights for it
-    #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
+    /// The diffusion model: the one that comes with the program, a folder of Stable Diffusion in diffusers' layout, also with adapters as DIR+FILE*0.7, or a file of other weights for the one that comes with the program
+    #[arg(long, value_name = "builtin|DIR|FILE", default_value = "builtin")]
     pub prior: String,
     /// The folder for pictures and the table
     #[arg(short, long, value_name = "DIR", default_value = "retort-prompts")]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use retort_fields::error::Error;
 use retort_fields::registry::AnyField;
 
-use crate::task::{Outcome, Progress, Task};
+use crate::task::{Outcome, Progress, Sight, Task};
 
 /// Events that may wait to be read.
 const WAITING: usize = 64;
@@ -112,6 +112,10 @@ struct Orders {
     cancelled: bool,
     snapshot_wanted: bool,
     snapshot: Option<AnyField>,
+    sights_wanted: bool,
+    sights: Option<Vec<Sight>>,
+    /// Whether somebody has ever looked.
+    watched: bool,
 }
 
 impl Shared {
@@ -145,6 +149,16 @@ impl Control {
     /// Takes the newest snapshot that has not been taken.
     pub fn take_snapshot(&self) -> Option<AnyField> {
         self.shared.orders().snapshot.take()
+    }
+
+    /// Asks for what the work looks at after this step, and once more at its end.
+    pub fn request_sights(&self) {
+        self.order(|o| (o.sights_wanted, o.watched) = (true, true));
+    }
+
+    /// Takes the newest sights that have not been taken.
+    pub fn take_sights(&self) -> Option<Vec<Sight>> {
+        self.shared.orders().sights.take()
     }
 
     fn order(&self, change: impl FnOnce(&mut Orders)) {
@@ -214,7 +228,10 @@ fn run(runner: Runner) -> End {
     let work = move || {
         let mut runner = runner;
         match runner.work() {
-            Ok(event) => (event, Some(runner.task.current())),
+            Ok(event) => {
+                runner.look_once_more();
+                (event, Some(runner.task.current()))
+            }
             Err(error) => (Event::Failed(error), None),
         }
     };
@@ -279,6 +296,14 @@ impl Runner {
         }
     }
 
+    /// What the work looked at last, for those who have looked before.
+    fn look_once_more(&self) {
+        if self.shared.orders().watched {
+            let sights = self.task.sights();
+            self.shared.orders().sights = Some(sights);
+        }
+    }
+
     /// Obeys orders, waiting while paused. True when the job is to end.
     fn obey(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
@@ -287,6 +312,13 @@ impl Runner {
         loop {
             if std::mem::take(&mut orders.snapshot_wanted) {
                 orders.snapshot = Some(self.task.current());
+            }
+            if std::mem::take(&mut orders.sights_wanted) {
+                // They may take a while, and whoever gives orders shall not wait for the lock.
+                drop(orders);
+                let sights = self.task.sights();
+                orders = shared.orders();
+                orders.sights = Some(sights);
             }
             if orders.cancelled || !orders.paused {
                 break;

@@ -36,6 +36,17 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
+/// A picture of what the work looks at, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// What it is, in a few words.
+    pub name: &'static str,
+    /// Width and height in pixels.
+    pub size: [usize; 2],
+    /// Its pixels row by row, 8 bits, premultiplied.
+    pub rgba: Vec<u8>,
+}
+
 /// Long work that goes step by step.
 pub trait Task: Send {
     /// Does one step, short enough that a person who cancels can wait for its end.
@@ -53,6 +64,11 @@ pub trait Task: Send {
     /// # Errors
     /// When it cannot be written; what was at `path` is unharmed then.
     fn save_checkpoint(&mut self, path: &Path) -> Result<(), Error>;
+
+    /// What the last step looked at; nothing where that is no more than the field's own pictures. Made when asked for.
+    fn sights(&self) -> Vec<Sight> {
+        Vec::new()
+    }
 
     /// What it does, for a sentence such as "training stopped at step 12": `"training"`, `"conversion"`.
     fn kind_of_work(&self) -> &'static str;

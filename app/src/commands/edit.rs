@@ -23,7 +23,7 @@ use crate::output;
 use crate::report::Report;
 
 /// The system of edits.
-const SYSTEM: &str = "edit";
+pub const SYSTEM: &str = "edit";
 
 /// Runs the verb.
 ///
@@ -57,7 +57,7 @@ pub fn run(args: &cli::Edit, common: &Common, report: &mut Report) -> Result<(),
         work::run(Box::new(task), &place.checkpoint, common.time, report)?;
     let provenance = Provenance {
         made_by: made_by(),
-        from: format!("{} edited from {} to {}", name_of(&args.input), was.meaning, read.meaning),
+        from: edited(&name_of(&args.input), &was.meaning, &read.meaning),
         steps: outcome.steps,
         seconds,
         seed: common.seed,
@@ -78,10 +78,25 @@ fn source(args: &cli::Edit, made: &Provenance) -> Result<String> {
     if let Some(source) = &args.source {
         return Ok(source.clone());
     }
-    let words = made.from.strip_prefix("made from text: ").and_then(|rest| rest.rsplit_once(" ("));
-    words.map(|(words, _)| words.to_string()).ok_or_else(|| {
+    words_of(made).ok_or_else(|| {
         Error::new("what the field shows is not known").file(&args.input).remedy("say it with --source \"a red ball\"")
     })
+}
+
+/// What an edited field's origin says: what it was, and what it became.
+pub fn edited(name: &str, source: &str, prompt: &str) -> String {
+    format!("{name} edited from \"{source}\" to \"{prompt}\"")
+}
+
+/// The prompt that a field was made from, or edited to.
+pub fn words_of(made: &Provenance) -> Option<String> {
+    let (from, edited) = (&made.from, made.from.contains(" edited from \""));
+    let words = if edited {
+        from.strip_suffix('"')?.rsplit_once(" to \"")?.1
+    } else {
+        from.strip_prefix("made from text: ")?.rsplit_once(" (")?.0
+    };
+    Some(words.to_string())
 }
 
 /// Where the result goes: a field, or for a part of one a scene. Parts of Gaussians are Gaussians again.
@@ -146,4 +161,19 @@ fn save_part(
     let scene = SceneFile { version: VERSION, objects: entries, camera_path: None };
     scene.write(out)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_remembers_its_words() {
+        let made = |from: &str| Provenance { from: from.into(), ..Provenance::default() };
+        let words = |from: &str| words_of(&made(from));
+        assert_eq!(words("made from text: a red ball (builtin, mvsds)").as_deref(), Some("a red ball"));
+        let from = edited("x (1)", "a cup next to a ball", "a cup next to a cone");
+        assert_eq!(words(&from).as_deref(), Some("a cup next to a cone"));
+        assert_eq!(words("converted from lego (hash)"), None);
+    }
 }

@@ -2,22 +2,34 @@
 
 use std::path::Path;
 
-use retort_distill::generate::{Generate, System, ask};
+use retort_distill::RunOptions;
+use retort_distill::convert::Convert;
+use retort_distill::generate::{Generate, System, ask, preview};
+use retort_distill::preset::Preset;
 use retort_distill::prior::builtin::Builtin;
+use retort_distill::prior::stable::{self, Stable};
 use retort_distill::prior::{Prior, Read};
+use retort_fields::compose::Subject;
 use retort_fields::device::{self, Device};
-use retort_fields::error::{Error, Result};
+use retort_fields::error::Result;
 use retort_fields::files::{self, Provenance};
+use retort_fields::mesh::export::Options;
+use retort_fields::registry::AnyField;
 
+use super::mesh::{self, Way};
 use super::train::options;
 use super::work::{Finished, Place};
-use super::{Stop, made_by, work};
+use super::{PRESET, Stop, made_by, work};
 use crate::cli::{self, Common};
 use crate::output;
+use crate::pictures::Picture;
 use crate::report::{Done, Report, clock, size};
 
 /// The system where none is named: what suits the built-in prior.
 pub const SYSTEM: &str = "quick";
+
+/// Steps of a preview, and its guidance: what is usual for pictures.
+const PREVIEW: (u32, f32) = (30, 5.0);
 
 /// Runs the verb.
 ///
@@ -26,11 +38,23 @@ pub const SYSTEM: &str = "quick";
 pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result<(), Stop> {
     let name = common.preset.as_deref().unwrap_or(SYSTEM);
     let (system, preset) = System::load(name, args.to, args.loss, &common.set)?;
-    let out = output::field_path(args.out.as_deref(), &output::field_name(&file_stem(&args.prompt), args.to), args.to)?;
+    // A second stage is checked before the first takes its minutes.
+    let then = args.then.map(|kind| Preset::load(PRESET, kind, &[])).transpose()?;
+    let kind = args.then.unwrap_or(args.to);
+    let out = output::field_path(args.out.as_deref(), &output::field_name(&file_stem(&args.prompt), kind), kind)?;
     let place = Place::claim(out, common)?;
+    for path in [&args.preview, &args.mesh].into_iter().flatten() {
+        output::check(path, common.overwrite)?;
+    }
     let device = device::choose(&common.device)?;
     let (prior, read) = ask(prior(&args.prior, &device)?, &args.prompt)?;
     tell(prior.name(), &read, report);
+    if let Some(path) = &args.preview {
+        let sight = preview(prior.as_ref(), read.prompt, PREVIEW, common.seed, &device)?;
+        let rgb = sight.rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).map(|v| f32::from(v) / 255.0).collect();
+        Picture { width: sight.size[0], height: sight.size[1], rgb }.write_png(path)?;
+        report.note(&format!("{}: what the model itself draws", path.display()));
+    }
 
     let options = options(common);
     let (asked, presets) = ((prior, &read), (&system, &preset));
@@ -47,22 +71,39 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
         preset: system.name.clone(),
         ..Provenance::default()
     };
-    let ended = work::run_keeping(Box::new(task), &place.checkpoint, common.time, report);
-    let Finished { field, outcome, seconds } = match ended {
-        Ok(finished) => finished,
-        Err((Stop::Interrupted(error), Some(field))) => {
+    let keep = |ended: Result<Finished, (Stop, Option<Box<AnyField>>)>, report: &mut Report| {
+        let (stop, field) = match ended {
+            Ok(finished) => return Ok(finished),
+            Err(stopped) => stopped,
+        };
+        if let (Stop::Interrupted(_), Some(field)) = (&stop, field) {
             // Somebody who stops has seen what there is: it is kept, and can be gone on from.
             let (_, notes) = files::any::save(&field, &provenance(0, 0.0), &place.out)?;
             report.notes(&notes);
             report.note(&format!("{} holds what there was; --resume needs --overwrite to go on", place.out.display()));
-            return Err(Stop::Interrupted(error));
         }
-        Err((stop, _)) => return Err(stop),
+        Err(stop)
     };
-    let provenance = provenance(outcome.steps, seconds);
-    let (bytes, notes) = files::any::save(&field, &provenance, &place.out)?;
+    let ended = work::run_keeping(Box::new(task), &place.checkpoint, common.time, report);
+    let mut finished = keep(ended, report)?;
+    if let Some(preset) = &then {
+        report.note(&format!("distilling it into {kind}"));
+        let options = RunOptions { steps: None, time: None, ..options };
+        let task = Convert::new(&Subject::from(&finished.field), preset, &options, &device)?;
+        let ended = work::run_keeping(Box::new(task), &place.checkpoint, None, report);
+        let second = keep(ended, report)?;
+        let seconds = finished.seconds + second.seconds;
+        finished = Finished { field: second.field, outcome: finished.outcome, seconds };
+    }
+    let Finished { field, outcome, seconds } = finished;
+    let (bytes, notes) = files::any::save(&field, &provenance(outcome.steps, seconds), &place.out)?;
     report.notes(&notes);
     place.finish();
+    if let Some(path) = &args.mesh {
+        let way = Way { options: Options::default(), lit: false, background: [1.0; 3] };
+        let Some((mesh, bytes)) = mesh::write(&*field, &way, path, report)? else { return Err(Stop::interrupted()) };
+        report.note(&format!("{}: {}\n{}", path.display(), size(bytes), mesh::lines(&mesh).join("\n")));
+    }
     done(&place, (outcome.steps, seconds), bytes, report);
     Ok(())
 }
@@ -75,7 +116,8 @@ pub fn done(place: &Place, (steps, seconds): (u32, f32), bytes: u64, report: &mu
     report.done(&Done { out, seconds, steps, bytes, ..Done::default() }, &text);
 }
 
-/// The prior of this name.
+/// The prior of this name: `builtin`, a folder of Stable Diffusion, `FOLDER+ADAPTERS*0.7`, or a file of weights for the
+/// built-in one.
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
@@ -84,16 +126,16 @@ pub fn prior(name: &str, device: &Device) -> Result<Box<dyn Prior>> {
         return Ok(Box::new(Builtin::new(device)?));
     }
     let path = Path::new(name);
-    if path.is_dir() {
-        let what = "folders of diffusion models cannot be read by this version";
-        return Err(Error::new(what).file(path).remedy("use --prior builtin"));
+    if stable::is_folder(name) {
+        return Ok(Box::new(Stable::open(name, device)?));
     }
     Ok(Box::new(Builtin::from_file(path, device)?))
 }
 
 /// What the prior made of the prompt, and what it did not.
 pub fn tell(name: &str, read: &Read, report: &mut Report) {
-    report.note(&format!("the {name} prior, a small demonstration, reads: {}", read.meaning));
+    let what = if name == "built-in" { ", a small demonstration," } else { "" };
+    report.note(&format!("the {name} prior{what} reads: {}", read.meaning));
     if !read.unknown.is_empty() {
         report.note(&format!("it does not know: {}", read.unknown.join(", ")));
     }

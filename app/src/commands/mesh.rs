@@ -1,10 +1,11 @@
 //! `retort mesh`: the surface of a field as a textured mesh in a GLB file, or an OBJ with its material and texture.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use retort_fields::device;
 use retort_fields::error::{Error, Result};
+use retort_fields::field::Field;
 use retort_fields::mesh::export::{self, Made, Method, Options, Paint, Stage};
 
 use super::convert::check_input;
@@ -32,21 +33,8 @@ pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(),
     let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
     report.notes(&made.notes);
 
-    let options = options(args);
-    report.detail(&format!("at most about {} are written", size(options.predicted_size())));
-    report.begin(None);
-    let mut tell = |stage: Stage| {
-        report.progress(&measure::step(stage.name(), stage.index() + 1, Stage::ALL.len(), None));
-        !interrupt::requested()
-    };
-    let mesh = export::made(&*field, &options, measure::background(&made), &mut tell);
-    report.end();
-    let Some(mesh) = mesh? else { return Err(Stop::interrupted()) };
-    let bytes = if is_obj {
-        export::write_obj(&mesh.mesh, &made_by(), &out)?
-    } else {
-        export::write(&mesh.mesh, !args.lit, &made_by(), &out)?
-    };
+    let way = Way { options: options(args), lit: args.lit, background: measure::background(&made) };
+    let Some((mesh, bytes)) = write(&*field, &way, &out, report)? else { return Err(Stop::interrupted()) };
 
     let seconds = started.elapsed().as_secs_f32();
     let done = Done {
@@ -59,6 +47,40 @@ pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(),
     let took = clock(f64::from(seconds));
     report.done(&done, &format!("{}: {} in {took}\n{}", out.display(), size(bytes), lines(&mesh).join("\n")));
     Ok(())
+}
+
+/// How a mesh is made.
+pub struct Way {
+    /// Surface, faces and paint.
+    pub options: Options,
+    /// Whether viewers shall light it.
+    pub lit: bool,
+    /// What the field's pictures are compared over.
+    pub background: [f32; 3],
+}
+
+/// Makes the mesh of `field` and writes it as GLB, or as OBJ where the name ends so, under the eyes of the report; with
+/// its size in bytes. None where it was interrupted.
+///
+/// # Errors
+/// When the field has no surface, or the file cannot be written.
+pub fn write(field: &dyn Field, way: &Way, out: &Path, report: &mut Report) -> Result<Option<(Made, u64)>> {
+    report.detail(&format!("at most about {} are written", size(way.options.predicted_size())));
+    report.begin(None);
+    let mut tell = |stage: Stage| {
+        report.progress(&measure::step(stage.name(), stage.index() + 1, Stage::ALL.len(), None));
+        !interrupt::requested()
+    };
+    let mesh = export::made(field, &way.options, way.background, &mut tell);
+    report.end();
+    let Some(mesh) = mesh? else { return Ok(None) };
+    let is_obj = out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj"));
+    let bytes = if is_obj {
+        export::write_obj(&mesh.mesh, &made_by(), out)?
+    } else {
+        export::write(&mesh.mesh, !way.lit, &made_by(), out)?
+    };
+    Ok(Some((mesh, bytes)))
 }
 
 /// What a person wants to know of a mesh.

@@ -3,7 +3,7 @@
 mod bench;
 mod convert;
 pub mod demo;
-mod edit;
+pub mod edit;
 mod eval;
 pub mod generate;
 mod info;

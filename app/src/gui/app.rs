@@ -41,6 +41,8 @@ pub struct Shown {
     held: HashSet<Key>,
     /// The preview of the mesh on the graphics card, with its number.
     pub mesh: Option<(u64, TextureHandle)>,
+    /// What the model of a generation sees, and what was generated, on the graphics card.
+    pub sights: panels::generate::Textures,
     /// A tool at work.
     pub drag: panels::hands::Drag,
 }
@@ -95,7 +97,7 @@ impl App {
         });
         Panel::right("learn").default_size(290.0).size_range(220.0..=520.0).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                panels::generate::show(ui, state);
+                panels::generate::show(ui, state, &mut shown.sights);
                 panels::convert::show(ui, state);
                 panels::train::show(ui, state);
                 panels::mesh::show(ui, state, &mut shown.mesh);

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use retort_distill::RunOptions;
 use retort_distill::convert::Convert;
-use retort_distill::generate::{Generate, System, ask};
+use retort_distill::generate::{Generate, System, ask, ask_all};
 use retort_distill::guidance::Loss;
 use retort_distill::job::{Event, Job, JobOptions, panicked};
 use retort_distill::preset::Preset;
-use retort_distill::task::{Progress, Task};
+use retort_distill::task::{Progress, Sight, Task};
 use retort_distill::train::Train;
 use retort_fields::compose::{Object, Subject};
 use retort_fields::data::{self, LoadOptions, Split};
@@ -27,8 +27,9 @@ use crate::commands::generate::prior;
 use crate::commands::{made_by, measure, work};
 use crate::report::Pace;
 
-/// Points of a curve; when there are more, every second one is kept.
-const POINTS: usize = 400;
+use super::recipe::BUILT_IN;
+use super::words::Changed;
+
 /// The time between two snapshots of the student.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// Rows of finished jobs that are kept.
@@ -53,9 +54,21 @@ pub enum Lesson {
     Words {
         /// What to make.
         prompt: String,
+        /// The diffusion model, as `--prior` names it.
+        model: String,
         /// The loss, where other than the preset's.
         loss: Option<Loss>,
+        /// What is changed; something new is made where it is none.
+        changed: Option<Box<Changed>>,
     },
+}
+
+impl Lesson {
+    /// Whether what the work looks at is made at once, as the built-in model's is; a large model's takes a while, and is
+    /// made for who looks.
+    fn is_quickly_seen(&self) -> bool {
+        matches!(self, Self::Words { model, .. } if model == BUILT_IN)
+    }
 }
 
 /// A job as it was ordered.
@@ -122,41 +135,6 @@ impl Phase {
     }
 }
 
-/// Points `[step, value]` of a curve, at most [`POINTS`] of them.
-#[derive(Clone, Debug, Default)]
-pub struct Curve {
-    points: Vec<[f64; 2]>,
-    /// One of this many values is kept.
-    every: usize,
-    seen: usize,
-}
-
-impl Curve {
-    /// The points, in the order of steps.
-    pub fn points(&self) -> &[[f64; 2]] {
-        &self.points
-    }
-
-    fn push(&mut self, step: u32, value: f32) {
-        if !value.is_finite() {
-            return;
-        }
-        self.every = self.every.max(1);
-        if self.seen.is_multiple_of(self.every) {
-            self.points.push([f64::from(step), f64::from(value)]);
-        }
-        self.seen += 1;
-        if self.points.len() > POINTS {
-            let mut index = 0;
-            self.points.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-            self.every *= 2;
-        }
-    }
-}
-
 /// A job as the window shows it.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -178,6 +156,8 @@ pub struct Row {
     pub psnr: Curve,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// The field as it was looked at last, where the work looks at more than its pictures.
+    pub sight: Option<Sight>,
 }
 
 /// What a job has made.
@@ -208,6 +188,10 @@ pub struct Jobs {
     rows: Vec<Row>,
     active: Option<Active>,
     student: Option<Student>,
+    /// What the job at work looks at, and the number of these pictures.
+    sights: Option<(u64, Vec<Sight>)>,
+    /// Whether somebody looks.
+    watched: bool,
     next: JobId,
     snapshots: u64,
     /// Where checkpoints go; gone when the program ends.
@@ -242,7 +226,17 @@ impl Jobs {
     /// No job yet; `wake` is called when one has something to tell.
     pub fn new(wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let folder = tempfile::tempdir().ok();
-        Self { rows: Vec::new(), active: None, student: None, next: 0, snapshots: 0, folder, wake }
+        Self {
+            rows: Vec::new(),
+            active: None,
+            student: None,
+            sights: None,
+            watched: false,
+            next: 0,
+            snapshots: 0,
+            folder,
+            wake,
+        }
     }
 
     /// All jobs, the newest last.
@@ -270,6 +264,12 @@ impl Jobs {
         self.student.as_ref()
     }
 
+    /// What the job at work looks at, with a number that rises; asked for as long as somebody calls this.
+    pub fn sights(&mut self) -> Option<(u64, &[Sight])> {
+        self.watched = true;
+        self.sights.as_ref().map(|(number, sights)| (*number, sights.as_slice()))
+    }
+
     /// Orders a job; it begins when those before it are over.
     ///
     /// # Errors
@@ -290,6 +290,7 @@ impl Jobs {
             loss: Curve::default(),
             psnr: Curve::default(),
             notes: Vec::new(),
+            sight: None,
         });
         Ok(self.next)
     }
@@ -344,7 +345,7 @@ impl Jobs {
     pub fn poll(&mut self) -> Option<Made> {
         let made = self.advance();
         if self.active.is_none() {
-            self.student = None;
+            (self.student, self.sights) = (None, None);
             self.begin();
         }
         while self.rows.len() > ROWS && self.rows[0].phase.is_over() {
@@ -411,6 +412,9 @@ impl Jobs {
         if active.paused {
             job.control().pause();
         }
+        if row.order.lesson.is_quickly_seen() {
+            job.control().request_sights();
+        }
         (row.phase, active.background) = (Phase::Running, ready.background);
         row.notes.extend(ready.notes);
         active.stage = Stage::Running(job);
@@ -424,6 +428,9 @@ impl Jobs {
         if active.asked.elapsed() >= SNAPSHOT_EVERY {
             active.asked = Instant::now();
             job.control().request_snapshot();
+            if std::mem::take(&mut self.watched) || row.order.lesson.is_quickly_seen() {
+                job.control().request_sights();
+            }
         }
         if let Some(field) = job.control().take_snapshot() {
             self.snapshots += 1;
@@ -431,14 +438,21 @@ impl Jobs {
         }
         let end = loop {
             match job.try_next_event() {
-                None => return None,
+                None => break None,
                 Some(Event::Progress { progress, elapsed }) => row.note(progress, elapsed, &mut active.pace),
                 Some(Event::Paused) => row.phase = Phase::Paused,
                 Some(Event::Resumed) => row.phase = Phase::Running,
                 Some(Event::Checkpoint(_)) => {}
-                Some(end) => break end,
+                Some(end) => break Some(end),
             }
         };
+        // Behind the events, so that the last ones are not missed.
+        if let Some(sights) = job.control().take_sights().filter(|sights| !sights.is_empty()) {
+            self.snapshots += 1;
+            row.sight = sights.first().cloned();
+            self.sights = Some((self.snapshots, sights));
+        }
+        let end = end?;
         let active = self.active.take()?;
         let Stage::Running(job) = active.stage else { return None };
         match end {
@@ -502,14 +516,21 @@ fn prepare(order: &Order) -> Result<Ready> {
     let (options, resume) = (&order.options, order.resume.as_deref());
     let preset = || Preset::load(&order.preset, order.kind, &order.set);
     match &order.lesson {
-        Lesson::Words { prompt, loss } => {
-            let (system, preset) = System::load(&order.preset, order.kind, *loss, &order.set)?;
-            let (prior, read) = ask(prior("builtin", &device)?, prompt)?;
-            let (asked, presets) = ((prior, &read), (&system, &preset));
-            let task = match resume {
-                Some(path) => Generate::resume(asked, presets, path, options, &device)?,
-                None => Generate::new(asked, presets, options, &device)?,
+        Lesson::Words { prompt, model, loss, changed } => {
+            let presets = System::load(&order.preset, order.kind, *loss, &order.set)?;
+            let (presets, prior) = ((&presets.0, &presets.1), prior(model, &device)?);
+            let (mut task, read) = match changed {
+                None => {
+                    let (prior, read) = ask(prior, prompt)?;
+                    (Generate::new((prior, &read), presets, options, &device)?, read)
+                }
+                Some(changed) => {
+                    let (prior, [read, was]) = ask_all(prior, [prompt.as_str(), &changed.source])?;
+                    let what = (&changed.field, changed.part());
+                    (Generate::edit((prior, &read, &was), what, presets, options)?, read)
+                }
             };
+            resume.map(|path| task.go_on(path)).transpose()?;
             let mut notes = read.notes.clone();
             if !read.unknown.is_empty() {
                 notes.push(format!("the prior does not know: {}", read.unknown.join(", ")));
@@ -543,8 +564,10 @@ fn prepare(order: &Order) -> Result<Ready> {
     }
 }
 
+mod curve;
 mod end;
 #[cfg(test)]
 mod tests;
 
+pub use curve::Curve;
 pub use end::Unfinished;

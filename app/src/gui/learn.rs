@@ -1,15 +1,14 @@
-//! Starting jobs, and what becomes of their fields: what the state does with conversions and trainings.
+//! Starting jobs, and what becomes of their fields: what the state does with conversions and trainings; for those from
+//! words see [`super::words`].
 
 use std::path::{Path, PathBuf};
 
-use retort_distill::prior::world::prompt::understand;
 use retort_fields::error::{Error, Result};
 
 use super::document::Item;
 use super::jobs::{Lesson, Made, Order};
 use super::recipe::{Parsed, Recipe, Teacher};
 use super::state::State;
-use crate::commands::generate::file_stem;
 use crate::output;
 
 impl State {
@@ -25,13 +24,7 @@ impl State {
         self.ordered("training", ordered);
     }
 
-    /// Starts the generation that the panel describes, or tells why not.
-    pub fn start_generate(&mut self) {
-        let ordered = self.generate_order().and_then(|order| self.jobs.order(order));
-        self.ordered("generating", ordered);
-    }
-
-    fn ordered<T>(&mut self, tried: &str, ordered: Result<T>) {
+    pub(super) fn ordered<T>(&mut self, tried: &str, ordered: Result<T>) {
         match ordered {
             Ok(_) => self.follow = true,
             Err(error) => self.trouble(tried, error),
@@ -84,17 +77,8 @@ impl State {
         ))
     }
 
-    fn generate_order(&self) -> Result<Order> {
-        let form = &self.generate;
-        let parsed = form.recipe.parse()?;
-        let words = understand(&form.prompt)?.description.words();
-        let lesson = Lesson::Words { prompt: form.prompt.trim().to_string(), loss: form.loss };
-        let (from, stem) = (format!("made from text: {words} (builtin)"), file_stem(&form.prompt));
-        Ok(self.order_of((&form.recipe, parsed), lesson, from, &stem, self.generate_line()))
-    }
-
     /// The order of a panel's recipe and what it was read as, for a field that is named after `stem`.
-    fn order_of(
+    pub(super) fn order_of(
         &self,
         (recipe, parsed): (&Recipe, Parsed),
         lesson: Lesson,
@@ -132,11 +116,6 @@ impl State {
         self.convert.recipe.line("convert", &self.teacher_file(), &self.device)
     }
 
-    /// The command line of the panel of generation.
-    pub fn generate_line(&self) -> String {
-        self.generate.line(&self.device)
-    }
-
     /// The command line of the panel of trainings.
     pub fn train_line(&self) -> String {
         let data = self.train.path();
@@ -147,19 +126,25 @@ impl State {
     /// A job's field becomes an object; it takes the place of what it learned from, which is hidden.
     pub(super) fn take_in(&mut self, made: Made) {
         let Made { id, field, made, name } = made;
-        let lesson = self.jobs.row(id).map(|row| &row.order.lesson);
-        let from_photos = matches!(lesson, Some(Lesson::Photos(_) | Lesson::Words { .. }));
-        let verb = match lesson {
-            Some(Lesson::Photos(_)) => "Train",
-            Some(Lesson::Words { .. }) => "Generate",
-            _ => "Convert to",
+        let lesson = self.jobs.row(id).map(|row| row.order.lesson.clone());
+        let (verb, from_nothing) = match &lesson {
+            Some(Lesson::Photos(_)) => ("Train", true),
+            Some(Lesson::Words { changed: None, .. }) => ("Generate", true),
+            Some(Lesson::Words { .. }) => ("Edit to", false),
+            _ => ("Convert to", false),
         };
         let label = format!("{verb} {name}");
         let asset = self.assets.add(field, made, None, name.clone());
-        match self.history.add(&label, Item::new(asset, &name), true) {
+        let item = Item::new(asset, &name);
+        let added = match lesson {
+            Some(Lesson::Words { changed: Some(changed), .. }) => self.put_beside(&label, item, *changed),
+            _ => self.history.add(&label, item, true),
+        };
+        match added {
             Ok(item) => {
                 self.selected = Some(item);
-                (self.is_demo, self.homing) = (false, self.homing || from_photos);
+                self.remember(id, item, &name);
+                (self.is_demo, self.homing) = (false, self.homing || from_nothing);
                 self.news = format!("{name} is ready; it is in memory until it is saved");
             }
             Err(error) => self.trouble(&label, error),

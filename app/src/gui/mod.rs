@@ -25,6 +25,7 @@ mod state;
 mod tests;
 mod timeline;
 mod values;
+mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

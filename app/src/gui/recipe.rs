@@ -131,13 +131,24 @@ pub struct ConvertForm {
     pub recipe: Recipe,
 }
 
+/// The name of the prior that comes with the program.
+pub const BUILT_IN: &str = "builtin";
+
 /// The panel of generation.
 #[derive(Clone, Debug)]
 pub struct GenerateForm {
     /// What to make.
     pub prompt: String,
+    /// The diffusion model, as `--prior` names it.
+    pub model: String,
+    /// Whether the selected object is changed, and nothing new is made.
+    pub edits: bool,
+    /// What the selected object is now, where that is not known or other than what it was made from.
+    pub source: String,
     /// The loss, where other than the system's.
     pub loss: Option<Loss>,
+    /// How many are made, with seeds that follow the recipe's.
+    pub seeds: u64,
     /// How; its preset is a system.
     pub recipe: Recipe,
 }
@@ -146,7 +157,13 @@ impl GenerateForm {
     /// An empty prompt and what suits the built-in prior.
     pub fn new() -> Self {
         let recipe = Recipe { preset: SYSTEM.into(), ..Recipe::new(Kind::Hash) };
-        Self { prompt: String::new(), loss: None, recipe }
+        let (prompt, source) = (String::new(), String::new());
+        Self { prompt, model: BUILT_IN.into(), edits: false, source, loss: None, seeds: 1, recipe }
+    }
+
+    /// Whether the model is the one that comes with the program.
+    pub fn is_built_in(&self) -> bool {
+        self.model.trim() == BUILT_IN
     }
 
     /// `retort generate PROMPT …`.
@@ -154,6 +171,9 @@ impl GenerateForm {
         let mut line = self.recipe.line("generate", Path::new(self.prompt.trim()), device);
         if let Some(loss) = self.loss {
             line += &format!(" --loss {loss}");
+        }
+        if !self.is_built_in() {
+            line += &format!(" --prior {}", quoted(self.model.trim()));
         }
         line
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use glam::Vec3;
+use retort_distill::task::Sight;
 use retort_fields::compose::{Edit, Object};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::Scene;
@@ -144,6 +145,16 @@ pub enum Asker {
     Photos,
 }
 
+/// Something generated, as it was seen last.
+pub struct Shot {
+    /// The object.
+    pub item: ItemId,
+    /// Its name.
+    pub name: String,
+    /// Its views.
+    pub sight: Sight,
+}
+
 /// The whole state.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct State {
@@ -183,6 +194,8 @@ pub struct State {
     pub convert: ConvertForm,
     /// The panel of generation.
     pub generate: GenerateForm,
+    /// What was generated since the program began, the newest last.
+    pub gallery: Vec<Shot>,
     /// The panel of trainings.
     pub train: TrainForm,
     /// The panel of meshes.
@@ -252,6 +265,7 @@ impl State {
             train: TrainForm { data: String::new(), recipe: Recipe::new(Kind::ALL[0]) },
             mesh: MeshForm::default(),
             generate: GenerateForm::new(),
+            gallery: Vec::new(),
             convert,
             device,
             scene_path: None,

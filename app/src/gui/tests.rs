@@ -193,43 +193,6 @@ fn the_demo_is_converted_cropped_undone_saved_and_opened_again() {
 }
 
 #[test]
-fn a_prompt_becomes_an_object() {
-    let mut window = Window::open(&[]);
-    window.until("the demo", |state| state.selection().is_some());
-    window.harness.set_size(Vec2::new(SIZE[0], 1200.0));
-    window.harness.step();
-    window.harness.get_by_label("Generate from text").click();
-    // It unfolds slowly.
-    window.harness.run_steps(30);
-    window.click("Generate");
-    assert!(window.state().jobs.rows().is_empty(), "nothing is asked for yet");
-    let form = &mut window.state_mut().generate;
-    form.prompt = "a red dragon".into();
-    window.click("Generate");
-    assert!(window.state().jobs.rows().is_empty(), "there are no dragons");
-    let form = &mut window.state_mut().generate;
-    form.prompt = "a red ball".into();
-    (form.recipe.kind, form.recipe.steps) = (Kind::Voxels, "6".into());
-    window.click("Generate");
-    window.until("the ball", |state| !state.jobs.rows().is_empty() && !state.jobs.is_busy());
-    assert_eq!(window.state().jobs.rows()[0].phase, Phase::Done, "{:?}", window.state().jobs.rows()[0].phase);
-    let (item, asset) = window.state().selection().expect("it is selected");
-    assert_eq!((asset.field.kind(), item.name.as_str()), (Kind::Voxels, "red-ball-voxels"));
-    assert!(asset.made.from.contains("a red ball"), "{}", asset.made.from);
-    // Who stops it keeps what there is.
-    window.state_mut().generate.recipe.steps = "100000".into();
-    window.click("Generate");
-    window.until("a few steps", |state| {
-        state.jobs.active().and_then(|row| row.progress.as_ref()).is_some_and(|p| p.step > 2)
-    });
-    let id = window.state().jobs.active().expect("at work").id;
-    window.state_mut().jobs.cancel(id);
-    window.until("the end", |state| !state.jobs.is_busy());
-    assert!(matches!(window.state().jobs.row(id).expect("a row").phase, Phase::Cancelled(_)));
-    assert_eq!(window.state().document().len(), 3, "the demo and two balls");
-}
-
-#[test]
 fn keys_do_not_fire_in_text_fields_and_questions_are_asked() {
     let mut window = Window::open(&[]);
     window.until("the demo", |state| state.selection().is_some());
@@ -587,3 +550,5 @@ fn a_mesh_is_previewed_exported_and_opened_and_so_are_gaussians() {
     assert!(window.state().troubles.is_empty(), "{:?}", window.state().troubles);
     assert!(contrast(&window.picture()) > 60, "the picture is blank");
 }
+
+mod words;

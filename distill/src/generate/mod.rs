@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::{Pose, RenderOptions, Scene as Frame, values};
-use retort_fields::ops::march::march_on;
+use retort_fields::field::{Pose, Scene as Frame, values};
 use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
@@ -21,17 +20,20 @@ use crate::guidance::{Guidance, Guided, Loss, Scene, Source};
 use crate::preset::{OccupancyConfig, Preset};
 use crate::prior::{Look, Prior, Prompt, Read};
 use crate::run::{Extra, Run, RunOptions};
-use crate::task::{Outcome, Progress, Task};
-use crate::train::{STOP, worth_a_gradient};
+use crate::task::{Outcome, Progress, Sight, Task};
 
+pub mod losses;
+mod pictures;
+mod preview;
 pub mod prompts;
 pub mod score;
 pub mod system;
 
+pub use pictures::photograph;
+pub use preview::preview;
 pub use system::System;
 
-/// What can be asked of the pictures besides the loss.
-pub const LOSSES: &[&str] = &["sparsity", "opaque"];
+use pictures::{draw, over, resized, shadow, sight};
 
 /// Rings of cameras that the finished field remembers.
 const REMEMBERED: usize = 6;
@@ -203,26 +205,16 @@ impl Generate {
         Some(Shown { own, noisy, clean, gradient })
     }
 
-    /// The field's pictures of the views, on the gradient graph: `[n, 4, side, side]`, premultiplied RGBA.
-    fn pictures(&self, field: &AnyField, looks: &[Look]) -> Result<Tensor<4>> {
-        let (side, finer) = (self.prior.side(), self.system.finer);
-        let pixels = if let Some(volume) = field.as_volume() {
-            let (origins, directions, jitter) = rays(looks, side, self.run.seed(), self.run.step);
-            let (device, spec) = (volume.device(), volume.march_spec());
-            let samples = march_on(&device, &origins, &directions, &jitter, volume.occupancy(), &spec);
-            let samples = if device.is_autodiff() { worth_a_gradient(field, samples).0 } else { samples };
-            volume::render_samples(volume, samples, STOP)
-        } else if field.as_primitives().is_some() {
-            let one = |look: &Look| {
-                let camera = look.camera.resized(side * finer, side * finer);
-                pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize)
-            };
-            Tensor::cat(looks.iter().map(one).collect(), 0)
-        } else {
-            return Err(Error::new("a field that is neither a volume nor primitives"));
-        };
-        let (n, side) = (looks.len(), side as usize);
-        Ok(pixels.narrow(1, 0, 4).reshape([n, side, side, 4]).permute([0, 3, 1, 2]))
+    /// The field's pictures of the views, on the gradient graph: as they are drawn, RGBA, and as the model looks at them,
+    /// `[n, c, side, side]`.
+    fn pictures(&self, field: &AnyField, looks: &[Look]) -> Result<[Tensor<4>; 2]> {
+        let model = self.prior.side();
+        let side = self.system.drawn.as_ref().map_or(model, |s| (s.at(self.run.share()) as u32).clamp(8, model));
+        let chance = (self.run.seed(), self.run.step);
+        let drawn = draw(field, looks, (side, self.system.finer), chance)?;
+        let alpha = self.prior.sees_alpha();
+        let seen = if alpha { drawn.clone() } else { over(drawn.clone(), self.system.background.of(chance)) };
+        Ok([drawn, resized(seen, model as usize)])
     }
 
     fn refresh_occupancy(&mut self) {
@@ -255,8 +247,9 @@ impl Generate {
     /// What an edit starts from, from the same views through the same rays; none where nothing is edited.
     fn source(&self, looks: &[Look]) -> Result<Option<Source>> {
         let Some(before) = &self.before else { return Ok(None) };
-        let latents = self.prior.encode(self.pictures(&before.field, looks)?);
-        let (side, device) = (self.prior.side(), latents.device());
+        let [_, pictures] = self.pictures(&before.field, looks)?;
+        let latents = self.prior.encode(pictures);
+        let (side, device) = (latents.dims()[2] as u32, latents.device());
         let mask = before.part.map(|part| {
             let rows: Vec<f32> = looks.iter().flat_map(|look| shadow(&part, look, side)).collect();
             let side = side as usize;
@@ -281,58 +274,6 @@ impl Generate {
     }
 }
 
-/// Rays of the views, each through a place by chance within its pixel, so that edges become as soft as the model's own
-/// pictures: origins and directions `[n·side², 3]`, and the shift of each ray's samples.
-fn rays(looks: &[Look], side: u32, seed: u64, step: u32) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let mut rng = Rng::at(seed, "rays", u64::from(step));
-    let n = looks.len() * (side * side) as usize;
-    let (mut origins, mut directions) = (Vec::with_capacity(3 * n), Vec::with_capacity(3 * n));
-    for look in looks {
-        let camera = look.camera.resized(side, side);
-        for pixel in 0..side * side {
-            let corner = glam::vec2((pixel % side) as f32, (pixel / side) as f32);
-            let ray = camera.ray(corner + glam::vec2(rng.uniform(), rng.uniform()));
-            origins.extend(ray.origin.to_array());
-            directions.extend(ray.direction.to_array());
-        }
-    }
-    (origins, directions, (0..n).map(|_| rng.uniform()).collect())
-}
-
-/// Which pixels' rays meet a box: 1 or 0, row-major.
-fn shadow(part: &Aabb, look: &Look, side: u32) -> Vec<f32> {
-    let camera = look.camera.resized(side, side);
-    let one = |pixel: u32| {
-        let ray = camera.ray(glam::vec2((pixel % side) as f32, (pixel / side) as f32) + 0.5);
-        let (a, b) = ((part.min - ray.origin) / ray.direction, (part.max - ray.origin) / ray.direction);
-        let (enter, leave) = (a.min(b).max_element(), a.max(b).min_element());
-        f32::from(u8::from(leave > enter.max(0.0)))
-    };
-    (0..side * side).map(one).collect()
-}
-
-/// The means of `finer × finer` pixels of a picture `[side²·finer², 5]`: `[side², 5]`.
-fn pooled(pixels: Tensor<2>, side: usize, finer: usize) -> Tensor<2> {
-    if finer == 1 {
-        return pixels;
-    }
-    let blocks = pixels.reshape([side, finer, side, finer * 5]);
-    let rows: Tensor<3> = blocks.mean_dim(1).reshape([side * side, finer, 5]);
-    rows.mean_dim(1).reshape([side * side, 5])
-}
-
-/// What is asked of pictures besides, by name, `[1]`: `sparsity` is `mean √(α² + 0.01)` (Poole et al. 2023), `opaque` the
-/// entropy of alpha, which is least where it is 0 or 1.
-fn regularise(name: &str, pictures: &Tensor<4>) -> Tensor<1> {
-    let alpha = pictures.clone().narrow(1, 3, 1).clamp(0.0, 1.0);
-    if name == "sparsity" {
-        return (alpha.square() + 0.01).sqrt().mean();
-    }
-    let a = alpha.clamp(1e-3, 1.0 - 1e-3);
-    let b = a.clone().neg() + 1.0;
-    (a.clone() * a.log() + b.clone() * b.log()).neg().mean()
-}
-
 impl Task for Generate {
     fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
         if self.run.is_over()? {
@@ -341,33 +282,46 @@ impl Task for Generate {
         self.refresh_occupancy();
         let mut rng = Rng::at(self.run.seed(), "looks", u64::from(self.run.step));
         let looks = self.prior.looks(self.system.rings, &mut rng);
-        let pictures = self.pictures(&self.run.field, &looks)?;
-        let latents = self.prior.encode(pictures.clone());
-        let plain = latents.clone().inner();
+        let [drawn, pictures] = self.pictures(&self.run.field, &looks)?;
+        let plain = pictures.clone().inner();
+        let latents = self.prior.encode(plain.clone());
         let source = self.source(&looks)?;
-        let guided = self.guide(&plain, &looks, source.clone())?;
+        let guided = self.guide(&latents, &looks, source.clone())?;
         let gradient = self.sound(guided.gradient)?;
-        let mut target = plain.clone() - gradient.clone();
+        let mut pull = gradient.clone();
         if let Some(Source { latents: before, mask: Some(mask), .. }) = source {
             // Where nothing is to change, it is held to what it was.
-            target = target * mask.clone() + before * (mask.neg() + 1.0);
+            pull = pull * mask.clone() + (latents.clone() - before) * (mask.neg() + 1.0);
         }
-        let target = Tensor::from_inner(target);
-        let mut loss = (latents - target).square().sum() * (0.5 / looks.len() as f32);
+        // L = ½ ‖z − stop(z − g)‖² / n has the gradient g / n in the latents. It is pulled through the encoder by the
+        // prior itself, and enters the field's graph as a sum that has this gradient and L's value.
+        let per = 1.0 / looks.len() as f32;
+        let value = pull.clone().square().sum() * (0.5 * per);
+        let pulled = self.prior.encode_back(&plain, pull) * per;
+        let offset = value - (plain * pulled.clone()).sum();
+        let mut loss = (pictures * Tensor::from_inner(pulled)).sum() + Tensor::from_inner(offset);
         for (name, weight) in &self.system.losses {
             let weight = weight.at(self.run.share());
             if weight != 0.0 {
-                // Per view, as the loss: its sum over pixels is what it stands beside.
-                loss = loss + regularise(name, &pictures) * weight;
+                loss = loss + losses::of(name, &drawn)? * weight;
             }
         }
-        self.seen = Some(Shown { own: plain, noisy: guided.noisy, clean: guided.clean, gradient });
+        self.seen = Some(Shown { own: latents, noisy: guided.noisy, clean: guided.clean, gradient });
         let loss = self.run.descend(loss, |_| 1.0, |_, _| ())?;
         Ok(self.run.progress("text", loss, None))
     }
 
     fn current(&self) -> AnyField {
         self.run.current()
+    }
+
+    fn sights(&self) -> Vec<Sight> {
+        let Some(Shown { own, noisy, clean, gradient }) = self.shown() else { return Vec::new() };
+        // A gradient has any size and sign: the largest value is white or black, none is grey.
+        let most = values(gradient.clone().abs().max())[0].max(1e-12);
+        let gradient = gradient * (0.5 / most) + 0.5;
+        let all = [("the field", own), ("with noise", noisy), ("behind the noise", clean), ("the gradient", gradient)];
+        all.into_iter().map(|(name, pictures)| sight(name, pictures)).collect()
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
@@ -378,16 +332,6 @@ impl Task for Generate {
     fn kind_of_work(&self) -> &'static str {
         "generation"
     }
-}
-
-/// Pictures of a field as the prior's loss sees them but without chance: `[n, side², 5]` row-major, premultiplied RGBA and
-/// the distance, each pixel the mean of `finer × finer` rays.
-pub fn photograph(field: &AnyField, looks: &[Look], side: u32, finer: u32) -> Vec<Vec<f32>> {
-    let one = |look: &Look| {
-        let camera = look.camera.resized(side * finer, side * finer);
-        values(pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize))
-    };
-    looks.iter().map(one).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use retort_fields::registry::Kind;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::losses;
+use super::pictures::Background;
 use crate::guidance::{Loss, Settings};
 use crate::preset::{Preset, set};
 use crate::schedule::Schedule;
@@ -33,11 +35,21 @@ pub struct System {
     pub steps: u32,
     /// Rings of views a step.
     pub rings: usize,
-    /// Pixels drawn along each side of one that the model sees (primitives: their smallest size is a drawn pixel).
+    /// Pixels of primitives that are drawn along each side of one that is shown, up to 512 along the picture: a primitive's
+    /// smallest size is a drawn pixel.
     pub finer: u32,
+    /// Pixels along a side that are drawn, where they are fewer than the model sees; all of them where none is named.
+    #[serde(default)]
+    pub drawn: Option<Schedule>,
+    /// Whether the field is sized for pictures of hundreds of pixels, as in `kinds.toml`.
+    #[serde(default)]
+    pub large: bool,
+    /// What is behind the field for a model that sees no alpha.
+    #[serde(default)]
+    pub background: Background,
     /// The loss and its settings.
     pub guidance: Settings,
-    /// Weights of what is asked of the pictures besides, by name; see [`super::regularise`].
+    /// Weights of what is asked of the pictures besides, by name; see [`losses`].
     #[serde(default)]
     pub losses: BTreeMap<String, Schedule>,
     /// What is other than in the kind's preset, by the kind's name and dotted keys.
@@ -83,7 +95,9 @@ impl System {
         system.check()?;
         let common: BTreeMap<String, BTreeMap<String, Value>> =
             toml::from_str(KINDS).map_err(|e| Error::new(format!("kinds.toml: {e}")))?;
-        let own = [&common, &system.kinds].into_iter().filter_map(|kinds| kinds.get(kind.name())).flatten();
+        let large = format!("{kind} large");
+        let large = if system.large { common.get(&large) } else { None };
+        let own = [common.get(kind.name()), large, system.kinds.get(kind.name())].into_iter().flatten().flatten();
         let mut all: Vec<(String, String)> = own.map(|(k, v)| (k.clone(), v.to_string())).collect();
         all.extend(overrides.iter().filter(|(key, _)| of_field(key)).cloned());
         let mut preset = Preset::load(KIND_PRESET, kind, &all)?;
@@ -96,11 +110,15 @@ impl System {
         if self.steps == 0 || !(1..=16).contains(&self.rings) || !(1..=16).contains(&self.finer) {
             return bad("steps, rings or finer", "use at least 1 step, 1 to 16 rings, 1 to 16 times finer");
         }
+        if self.drawn.as_ref().is_some_and(|s| !s.is_sound() || s.at(0.0) < 8.0 || s.at(1.0) < 8.0) {
+            return bad("drawn", "use at least 8 pixels");
+        }
         if let Some((name, _)) = self.losses.iter().find(|(_, s)| !s.is_sound()) {
             return bad(&format!("losses.{name}"), "use a number or rising points");
         }
-        if let Some(name) = self.losses.keys().find(|name| !super::LOSSES.contains(&name.as_str())) {
-            return bad(&format!("losses.{name}"), &format!("use {}", super::LOSSES.join(", ")));
+        if let Some(name) = self.losses.keys().find(|name| losses::ALL.iter().all(|(n, _)| n != name)) {
+            let names: Vec<_> = losses::ALL.iter().map(|(n, _)| *n).collect();
+            return bad(&format!("losses.{name}"), &format!("use {}", names.join(", ")));
         }
         self.guidance.check()
     }

@@ -108,7 +108,7 @@ fn systems_are_read_and_wrong_ones_named() {
 #[test]
 fn regularisers_are_what_they_say() {
     let full = |alpha: f32| Tensor::<4>::full([1, 4, 2, 2], alpha, &Device::flex());
-    let of = |name: &str, alpha: f32| values(regularise(name, &full(alpha)))[0];
+    let of = |name: &str, alpha: f32| values(losses::of(name, &full(alpha)).expect("a loss"))[0];
     assert!((of("sparsity", 0.5) - 0.26_f32.sqrt()).abs() < 1e-5);
     assert!((of("opaque", 0.5) - 2.0_f32.ln()).abs() < 1e-5 && of("opaque", 1.0) < 0.01 && of("opaque", 0.0) < 0.01);
 }

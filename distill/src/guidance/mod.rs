@@ -20,8 +20,7 @@ pub mod sds;
 mod tests;
 pub mod vsd;
 
-#[cfg(test)]
-pub(crate) use parts::normals;
+pub(crate) use parts::{classifier_free, normals};
 
 /// Weights of the steps of noise, `w(t)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +47,9 @@ pub struct Settings {
     /// How far the guided prediction is brought back to the spread of the conditional one, 0 to 1.
     #[serde(default)]
     pub rescale: f32,
+    /// Whether a model of single pictures is guided away from the sides that a view does not show (Perp-Neg).
+    #[serde(default)]
+    pub perp_neg: bool,
     /// Weights of the steps.
     pub weight: Weight,
     /// The least noise, as a share of the model's steps.

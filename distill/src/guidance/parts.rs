@@ -4,7 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use retort_fields::rng::Rng;
 
 use super::{Guided, Scene, Settings, Weight};
-use crate::prior::{Apprentice, Asked};
+use crate::prior::noise::column;
+use crate::prior::{Apprentice, Asked, Prompt, Sides, Text};
 
 /// The share of an apprentice's lessons without the camera, so that it knows both.
 const WITHOUT_CAMERA: f32 = 0.1;
@@ -23,13 +24,6 @@ pub struct Noised {
 pub fn normals(shape: [usize; 4], device: &Device, rng: &mut Rng) -> Tensor<4> {
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// `[n, 1, 1, 1]`: a value for each view by the step of its ring.
-pub fn column(times: &[u32], per: usize, device: &Device, value: impl Fn(u32) -> f32) -> Tensor<4> {
-    let rows: Vec<f32> = times.iter().flat_map(|&t| std::iter::repeat_n(value(t), per)).collect();
-    let n = rows.len();
-    Tensor::<1>::from_floats(&*rows, device).reshape([n, 1, 1, 1])
 }
 
 impl Scene<'_> {
@@ -92,30 +86,66 @@ impl Scene<'_> {
     }
 
     /// What the model sees with the prompt and without, `[cond, uncond]`, asked together.
-    pub fn both(&self, prompt: crate::prior::Prompt, noisy: &Tensor<4>, times: &[u32]) -> [Tensor<4>; 2] {
+    pub fn both(&self, prompt: Prompt, noisy: &Tensor<4>, times: &[u32]) -> [Tensor<4>; 2] {
         let (n, rings) = (noisy.dims()[0], times.len());
-        let texts: Vec<_> = std::iter::repeat_n(Some(prompt), rings).chain(std::iter::repeat_n(None, rings)).collect();
-        let looks = [self.looks, self.looks].concat();
-        let seen = self.prior.epsilon(Asked {
-            noisy: Tensor::cat(vec![noisy.clone(), noisy.clone()], 0),
-            times: &[times, times].concat(),
-            texts: &texts,
-            looks: &looks,
-            posed: true,
-        });
+        let seen = self.told(noisy, times, &[self.texts(prompt), vec![Text::Nothing; rings]].concat());
         [seen.clone().narrow(0, 0, n), seen.narrow(0, n, n)]
+    }
+
+    /// What the prior is told of each ring.
+    pub fn texts(&self, prompt: Prompt) -> Vec<Text> {
+        self.looks.chunks(self.per()).map(|ring| self.prior.told(prompt, &ring[0])).collect()
+    }
+
+    /// What the model sees of the same noisy latents with each of several texts, asked together: as many times the
+    /// latents as texts fit the rings.
+    fn told(&self, noisy: &Tensor<4>, times: &[u32], texts: &[Text]) -> Tensor<4> {
+        let often = texts.len() / times.len();
+        self.prior.epsilon(Asked {
+            noisy: Tensor::cat(vec![noisy.clone(); often], 0),
+            times: &times.repeat(often),
+            texts,
+            looks: &vec![self.looks; often].concat(),
+            posed: true,
+        })
+    }
+
+    /// Guidance towards what a view is and away from what it is not (Armandpour et al. 2023), with the prediction that
+    /// has what it is alone: `ε_u + s (e⁺ + Σ wᵢ ⟂(eᵢ, e⁺))`, where `e = ε − ε_u` and `⟂(x, y)` is what of x is not
+    /// along y. None where the prior has no such sides.
+    fn away_from_others(&self, noised: &Noised, scale: f32) -> Option<[Tensor<4>; 2]> {
+        let sides: Option<Vec<Sides>> =
+            self.looks.chunks(self.per()).map(|ring| self.prior.sides(self.prompt, &ring[0])).collect();
+        let (sides, n, rings) = (sides?, noised.noisy.dims()[0], noised.times.len());
+        let mut texts: Vec<Text> = sides.iter().map(|s| s.is).collect();
+        texts.extend(std::iter::repeat_n(Text::Nothing, rings));
+        (0..2).for_each(|i| texts.extend(sides.iter().map(|s| s.is_not[i].0)));
+        let seen = self.told(&noised.noisy, &noised.times, &texts);
+        let [with, without, first, second] = [0, 1, 2, 3].map(|i| seen.clone().narrow(0, i * n, n));
+        let towards = with.clone() - without.clone();
+        let mut all = towards.clone();
+        for (i, other) in [first, second].into_iter().enumerate() {
+            let weights: Vec<f32> = sides.iter().flat_map(|s| std::iter::repeat_n(s.is_not[i].1, self.per())).collect();
+            let weights = Tensor::from_data(TensorData::new(weights, [n, 1, 1, 1]), &seen.device());
+            all = all + across(other - without.clone(), towards.clone()) * weights;
+        }
+        Some([without + all * scale, with])
     }
 
     /// What the model sees with the prompt alone.
     pub fn with_prompt(&self, noisy: Tensor<4>, times: &[u32]) -> Tensor<4> {
-        let texts = vec![Some(self.prompt); times.len()];
-        self.prior.epsilon(Asked { noisy, times, texts: &texts, looks: self.looks, posed: true })
+        self.told(&noisy, times, &self.texts(self.prompt))
     }
 
     /// The guided prediction, rescaled.
     pub fn guided(&self, settings: &Settings, noised: &Noised) -> Tensor<4> {
-        let [with, without] = self.both(self.prompt, &noised.noisy, &noised.times);
-        rescaled(classifier_free(&with, without, settings.scale.at(self.share)), with, settings.rescale, self.per())
+        let scale = settings.scale.at(self.share);
+        let away = if settings.perp_neg { self.away_from_others(noised, scale) } else { None };
+        let [guided, with] = away.unwrap_or_else(|| {
+            let [with, without] = self.both(self.prompt, &noised.noisy, &noised.times);
+            [classifier_free(&with, without, scale), with]
+        });
+        rescaled(guided, with, settings.rescale, self.per())
     }
 
     /// `gradient` limited as the settings say, with what was seen.
@@ -130,6 +160,14 @@ impl Scene<'_> {
 /// Classifier-free guidance (Ho and Salimans 2022): `ε_u + s (ε_c − ε_u)`.
 pub fn classifier_free(with: &Tensor<4>, without: Tensor<4>, scale: f32) -> Tensor<4> {
     without.clone() + (with.clone() - without) * scale
+}
+
+/// What of `x` is not along `y`, view by view.
+pub fn across(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let rows = |x: Tensor<4>| -> Tensor<2> { x.reshape([n, c * h * w]) };
+    let (along, length) = (rows(x.clone() * y.clone()).sum_dim(1), rows(y.clone().square()).sum_dim(1));
+    x - y * (along / length.clamp_min(1e-6)).reshape([n, 1, 1, 1])
 }
 
 /// The standard deviation over each group of `per` views, `[n, 1, 1, 1]`.
@@ -161,7 +199,8 @@ impl Class {
     /// What the apprentice sees, with the camera and without as `blind` says: the scene's own score,
     /// `ε_0 + s (ε_camera − ε_0)` with `s = 1 − blind`.
     pub fn sees(&mut self, scene: &Scene<'_>, settings: &Settings, noised: &Noised, blind: f32) -> Tensor<4> {
-        let texts = vec![Some(scene.prompt); noised.times.len()];
+        // It knows the camera itself and needs no side in words.
+        let texts = vec![Text::Of(scene.prompt); noised.times.len()];
         let apprentice = self.apprentice(scene, settings);
         let ask = |posed: bool| {
             let noisy = noised.noisy.clone();
@@ -174,7 +213,7 @@ impl Class {
     /// The settings' number of lessons on the scene's views, at any noise.
     pub fn learn(&mut self, scene: &Scene<'_>, settings: &Settings) {
         let mut rng = Rng::at(scene.seed, "lessons", u64::from(scene.step));
-        let texts = vec![Some(scene.prompt); scene.looks.len() / scene.per()];
+        let texts = vec![Text::Of(scene.prompt); scene.looks.len() / scene.per()];
         for _ in 0..settings.lessons {
             let steps = scene.prior.noise().steps() as usize;
             let times: Vec<u32> = texts.iter().map(|_| rng.below(steps) as u32).collect();

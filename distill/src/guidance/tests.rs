@@ -19,6 +19,7 @@ fn settings(loss: Loss) -> Settings {
         loss,
         scale: Constant(1.0),
         rescale: 0.0,
+        perp_neg: false,
         weight: Weight::Uniform,
         t_min: Constant(TIME),
         t_max: Constant(TIME),
@@ -227,4 +228,17 @@ fn settings_out_of_range_are_refused_by_name() {
     assert!(
         Loss::ALL.iter().all(|&l| l.name().parse::<Loss>().is_ok_and(|same| same == l) && settings(l).check().is_ok())
     );
+}
+
+/// What is left of one difference across another has nothing along it.
+#[test]
+fn what_is_across_is_not_along() {
+    let of = |all: [f32; 8]| Tensor::<4>::from_data(TensorData::new(all.to_vec(), [2, 1, 2, 2]), &Device::flex());
+    let x = of([1.0, 2.0, -1.0, 0.5, 3.0, 0.0, 1.0, 1.0]);
+    let y = of([0.5, 1.0, 2.0, -1.0, 0.0, 0.0, 0.0, 0.0]);
+    let left = super::parts::across(x.clone(), y.clone());
+    let along: Tensor<2> = (left.clone() * y.clone()).reshape([2, 4]).sum_dim(1);
+    assert!(values(along).iter().all(|v| v.abs() < 1e-5));
+    assert_eq!(values(left)[4..], values(x)[4..], "nothing is along nothing");
+    assert!(values(super::parts::across(y.clone(), y)).iter().all(|v| v.abs() < 1e-6));
 }

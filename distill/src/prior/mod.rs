@@ -6,12 +6,17 @@ use retort_fields::error::Result;
 use retort_shaders::Camera;
 
 pub mod builtin;
+pub mod layers;
 pub mod noise;
+mod pupil;
+pub mod sampler;
+pub mod stable;
 #[cfg(test)]
 pub(crate) mod toy;
 pub mod world;
 
 use noise::Noise;
+use sampler::{Plan, Sampler, Spacing};
 
 /// Where a view is taken from.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +32,95 @@ pub struct Look {
 /// A prompt that a prior has read, by the order of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prompt(pub usize);
+
+/// What a prior is told of a scene.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Text {
+    /// Nothing: the model without a text.
+    Nothing,
+    /// The prompt.
+    Of(Prompt),
+    /// The prompt and the side that is seen, in words: a model of single pictures has no other way to know it (Poole et
+    /// al. 2023).
+    Seen(Prompt, Side),
+    /// Between two sides, the first with this share.
+    Between(Prompt, [Side; 2], f32),
+}
+
+impl Text {
+    /// The prompt in it.
+    pub fn prompt(self) -> Option<Prompt> {
+        match self {
+            Self::Nothing => None,
+            Self::Of(prompt) | Self::Seen(prompt, _) | Self::Between(prompt, ..) => Some(prompt),
+        }
+    }
+}
+
+/// A side of a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Its front.
+    Front,
+    /// Its left or right.
+    Side,
+    /// Its back.
+    Back,
+    /// Its top.
+    Overhead,
+}
+
+impl Side {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Front, Self::Side, Self::Back, Self::Overhead];
+
+    /// In a prompt.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Front => "front view",
+            Self::Side => "side view",
+            Self::Back => "back view",
+            Self::Overhead => "overhead view",
+        }
+    }
+
+    /// The side that a view shows: the front and the back an eighth of a turn to each side, the top from above 60°.
+    pub fn of(look: &Look) -> Self {
+        let degrees = look.turned().to_degrees();
+        match () {
+            () if look.elevation.to_degrees() > 60.0 => Self::Overhead,
+            () if degrees < 45.0 => Self::Front,
+            () if degrees > 135.0 => Self::Back,
+            () => Self::Side,
+        }
+    }
+}
+
+impl Look {
+    /// The view from `azimuth` and `elevation` at `distance` from the origin, with a field of view, all angles in
+    /// radians, of a square of `side` pixels.
+    pub fn around([azimuth, elevation]: [f32; 2], distance: f32, fov: f32, side: u32) -> Self {
+        let level = elevation.cos();
+        let eye = distance * glam::vec3(level * azimuth.sin(), -level * azimuth.cos(), elevation.sin());
+        let camera = Camera::look_at(eye, glam::Vec3::ZERO, glam::Vec3::Z, fov, side, side);
+        Self { camera, azimuth, elevation }
+    }
+
+    /// How far it is from the front, whichever way round, 0 to π.
+    pub fn turned(&self) -> f32 {
+        let turn = self.azimuth.rem_euclid(std::f32::consts::TAU);
+        turn.min(std::f32::consts::TAU - turn)
+    }
+}
+
+/// What a view is and what it is not, in words, for guidance away from other sides (Armandpour et al. 2023).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sides {
+    /// What is seen.
+    pub is: Text,
+    /// What is not, and how much it counts, 0 or less.
+    pub is_not: [(Text, f32); 2],
+}
 
 /// What a prior made of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +142,8 @@ pub struct Asked<'a> {
     pub noisy: Tensor<4>,
     /// The step of the noise, of each scene.
     pub times: &'a [u32],
-    /// The prompt of each scene; `None` for the model without a text.
-    pub texts: &'a [Option<Prompt>],
+    /// What it is told of each scene.
+    pub texts: &'a [Text],
     /// The views, `n`.
     pub looks: &'a [Look],
     /// Whether the model is told where the views are taken from.
@@ -79,9 +173,16 @@ pub trait Prior: Send + Sync {
     /// When nothing can be made of it.
     fn read(&mut self, prompt: &str) -> Result<Read>;
 
-    /// From pictures `[n, c, side, side]`, values 0 to 1 (premultiplied where there is alpha), to latents; differentiable.
+    /// From pictures `[n, c, side, side]`, values 0 to 1 (premultiplied RGBA where it sees alpha, else RGB), to latents.
     fn encode(&self, pictures: Tensor<4>) -> Tensor<4> {
         pictures * 2.0 - 1.0
+    }
+
+    /// The gradient of such pictures, given that of their latents. Not by a graph through [`Prior::encode`]: that would
+    /// hold all that a large encoder computes.
+    fn encode_back(&self, pictures: &Tensor<4>, gradient: Tensor<4>) -> Tensor<4> {
+        let _ = pictures;
+        gradient * 2.0
     }
 
     /// From latents to pictures, for people to look at.
@@ -89,11 +190,28 @@ pub trait Prior: Send + Sync {
         ((latents + 1.0) * 0.5).clamp(0.0, 1.0)
     }
 
+    /// What it is best told of a scene seen from here.
+    fn told(&self, prompt: Prompt, look: &Look) -> Text {
+        let _ = look;
+        Text::Of(prompt)
+    }
+
+    /// The same with what a view is not; none where the model knows its cameras.
+    fn sides(&self, prompt: Prompt, look: &Look) -> Option<Sides> {
+        let _ = (prompt, look);
+        None
+    }
+
     /// The noise that it sees in noisy latents, shaped like them.
     fn epsilon(&self, asked: Asked<'_>) -> Tensor<4>;
 
     /// Cameras by chance as it was taught with, `scenes` rings of [`Prior::ring`] views.
     fn looks(&self, scenes: usize, rng: &mut retort_fields::rng::Rng) -> Vec<Look>;
+
+    /// How it is sampled in so many steps.
+    fn plan(&self, steps: u32) -> Plan {
+        Plan { sampler: Sampler::Ddim, steps, spacing: Spacing::Trailing, offset: 0, to_one: true }
+    }
 
     /// A copy that learns what the scene's own pictures look like (Wang et al. 2023).
     fn apprentice(&self, seed: u64, study: &Study) -> Box<dyn Apprentice>;

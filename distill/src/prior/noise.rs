@@ -1,5 +1,14 @@
 //! How noisy a picture is at a step of diffusion: `z_t = α z + σ ε` with `α² + σ² = 1`.
 
+use burn::tensor::{Device, Tensor};
+
+/// `[n, 1, 1, 1]`: a value for each view by the step of its scene, `per` views a scene.
+pub fn column(times: &[u32], per: usize, device: &Device, value: impl Fn(u32) -> f32) -> Tensor<4> {
+    let rows: Vec<f32> = times.iter().flat_map(|&t| std::iter::repeat_n(value(t), per)).collect();
+    let n = rows.len();
+    Tensor::<1>::from_floats(&*rows, device).reshape([n, 1, 1, 1])
+}
+
 /// A schedule of noise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
@@ -21,17 +30,29 @@ impl Noise {
 
     /// Stable Diffusion's: the roots of β rise evenly (Rombach et al. 2022).
     pub fn scaled_linear(first: f32, last: f32, steps: usize) -> Self {
-        let (first, last) = (f64::from(first).sqrt(), f64::from(last).sqrt());
+        Self::by_beta([first, last].map(|beta| f64::from(beta).sqrt()), steps, |root| root * root)
+    }
+
+    /// DDPM's: β rises evenly (Ho et al. 2020).
+    pub fn linear(first: f32, last: f32, steps: usize) -> Self {
+        Self::by_beta([first, last].map(f64::from), steps, |beta| beta)
+    }
+
+    fn by_beta([first, last]: [f64; 2], steps: usize, beta: impl Fn(f64) -> f64) -> Self {
         let mut product = 1.0;
-        let betas = (0..steps).map(|i| first + (last - first) * i as f64 / (steps - 1) as f64);
-        Self::new(
-            betas
-                .map(|root| {
-                    product *= 1.0 - root * root;
-                    product as f32
-                })
-                .collect(),
-        )
+        let bar = |i: usize| {
+            product *= 1.0 - beta(first + (last - first) * i as f64 / (steps - 1) as f64);
+            product as f32
+        };
+        Self::new((0..steps).map(bar).collect())
+    }
+
+    /// The noise that a model sees which says velocities (Salimans and Ho 2022): `v = α ε − σ x` and `z = α x + σ ε`, so
+    /// `ε = σ z + α v`. `per` views a scene.
+    pub fn epsilon_of_velocity(&self, noisy: Tensor<4>, velocity: Tensor<4>, times: &[u32], per: usize) -> Tensor<4> {
+        let device = noisy.device();
+        let column = |value: &dyn Fn(u32) -> f32| column(times, per, &device, value);
+        noisy * column(&|t| self.sigma(t)) + velocity * column(&|t| self.alpha(t))
     }
 
     /// The number of steps.

@@ -8,7 +8,6 @@ use retort_fields::field::values;
 use retort_fields::rng::Rng;
 
 use super::noise::Noise;
-use super::world::picture::camera;
 use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Study};
 
 /// Normal with the prompt as its mean and a deviation; without a prompt around another mean.
@@ -72,12 +71,12 @@ impl Prior for Normal {
 
     fn epsilon(&self, asked: Asked<'_>) -> Tensor<4> {
         let per = asked.looks.len() / asked.times.len();
-        let mean = |view: usize| asked.texts[view / per].map_or(self.without, |p| self.means[p.0]);
+        let mean = |view: usize| asked.texts[view / per].prompt().map_or(self.without, |p| self.means[p.0]);
         guess(&self.noise, &asked, |view| (mean(view), self.deviation * self.deviation))
     }
 
     fn looks(&self, scenes: usize, _rng: &mut Rng) -> Vec<Look> {
-        let one = |i: usize| Look { camera: camera(i as f32, 0.0, 1), azimuth: i as f32, elevation: 0.0 };
+        let one = |i: usize| Look::around([i as f32, 0.0], 3.0, 0.7, 1);
         (0..scenes).map(one).collect()
     }
 

@@ -1,3 +1,4 @@
+use super::curve::POINTS;
 use super::*;
 
 /// An order of a conversion so small that it is done in a second.

@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::{Error, Result};
-use retort_fields::field::values;
-use retort_fields::ops::adam::{self, AdamSpec, Moments};
-use retort_fields::registry::detached_inner;
 use retort_fields::rng::Rng;
 
 use super::noise::Noise;
-use super::world::picture::{RING, SIDE, camera, ring};
+use super::pupil::{Learner, Pupil};
+use super::world::picture::{DISTANCE, FIELD_OF_VIEW, RING, SIDE, ring};
 use super::world::prompt::understand;
 use super::world::{Description, SLOTS, words::NULL};
-use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Study};
+use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Study, Text};
 
 pub mod network;
 
@@ -77,24 +75,12 @@ fn epsilon(network: &Network, noise: &Noise, tokens: &[[u16; SLOTS]], asked: &As
     let cameras: Vec<_> = asked.looks.iter().map(|look| asked.posed.then(|| look.camera.clone())).collect();
     let question = Question { noisy: asked.noisy.clone(), times: &times, tokens, cameras: &cameras };
     let velocity = network.velocity(question);
-    // v = α ε − σ x and z = α x + σ ε, so ε = σ z + α v.
     let per = asked.looks.len() / asked.times.len();
-    mix(asked.noisy.clone(), velocity, asked.times, per, |t| (noise.sigma(t), noise.alpha(t)))
+    noise.epsilon_of_velocity(asked.noisy.clone(), velocity, asked.times, per)
 }
 
-/// `p x + q y` with factors for each scene.
-fn mix(x: Tensor<4>, y: Tensor<4>, times: &[u32], per: usize, factors: impl Fn(u32) -> (f32, f32)) -> Tensor<4> {
-    let column = |pick: &dyn Fn(u32) -> f32| {
-        let rows: Vec<f32> = times.iter().flat_map(|&t| std::iter::repeat_n(pick(t), per)).collect();
-        let n = rows.len();
-        Tensor::<1>::from_floats(&*rows, &x.device()).reshape([n, 1, 1, 1])
-    };
-    let (p, q) = (column(&|t| factors(t).0), column(&|t| factors(t).1));
-    x * p + y * q
-}
-
-fn tokens_of(prompts: &[Description], texts: &[Option<Prompt>]) -> Vec<[u16; SLOTS]> {
-    let of = |text: &Option<Prompt>| text.and_then(|p| prompts.get(p.0)).map_or([NULL; SLOTS], Description::tokens);
+fn tokens_of(prompts: &[Description], texts: &[Text]) -> Vec<[u16; SLOTS]> {
+    let of = |text: &Text| text.prompt().and_then(|p| prompts.get(p.0)).map_or([NULL; SLOTS], Description::tokens);
     texts.iter().map(of).collect()
 }
 
@@ -135,62 +121,31 @@ impl Prior for Builtin {
     }
 
     fn looks(&self, scenes: usize, rng: &mut Rng) -> Vec<Look> {
-        let one =
-            |[azimuth, elevation]: [f32; 2]| Look { camera: camera(azimuth, elevation, SIDE), azimuth, elevation };
+        let one = |from| Look::around(from, DISTANCE, FIELD_OF_VIEW, SIDE);
         (0..scenes).flat_map(|_| ring(rng)).map(one).collect()
     }
 
     fn apprentice(&self, seed: u64, study: &Study) -> Box<dyn Apprentice> {
         let network = if study.rank == 0 { self.network.trainable() } else { self.network.adapted(study.rank, seed) };
-        Box::new(Pupil {
-            network,
-            noise: self.noise.clone(),
-            prompts: self.prompts.clone(),
-            moments: Vec::new(),
-            rate: study.rate,
-            steps: 0,
-        })
+        let learner = Copy { network, noise: self.noise.clone(), prompts: self.prompts.clone() };
+        Box::new(Pupil::new(learner, study.rate))
     }
 }
 
-/// A copy of the network that learns the scene's own pictures.
-struct Pupil {
+/// The network as it learns.
+struct Copy {
     network: Network,
     noise: Noise,
     prompts: Vec<Description>,
-    moments: Vec<Moments>,
-    rate: f32,
-    steps: u32,
 }
 
-impl Apprentice for Pupil {
-    fn epsilon(&self, asked: Asked<'_>) -> Tensor<4> {
-        let noisy = Tensor::from_inner(asked.noisy.clone());
-        let tokens = tokens_of(&self.prompts, asked.texts);
-        epsilon(&self.network, &self.noise, &tokens, &Asked { noisy, ..asked }).inner()
+impl Learner for Copy {
+    fn epsilon(&self, asked: &Asked<'_>) -> Tensor<4> {
+        epsilon(&self.network, &self.noise, &tokens_of(&self.prompts, asked.texts), asked)
     }
 
-    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32 {
-        let noisy = Tensor::from_inner(asked.noisy.clone());
-        let tokens = tokens_of(&self.prompts, asked.texts);
-        let seen = epsilon(&self.network, &self.noise, &tokens, &Asked { noisy, ..asked });
-        let loss = (seen - Tensor::from_inner(noise)).square().mean();
-        let value = values(loss.clone().inner())[0];
-        let mut grads = loss.backward();
-        // As ProlificDreamer: AdamW with the library's usual decay.
-        let spec = AdamSpec { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01, skip_zero_grad: false };
-        self.steps += 1;
-        for (i, weight) in self.network.trained_mut().into_iter().enumerate() {
-            let device = weight.device().without_autodiff();
-            if self.moments.len() == i {
-                self.moments.push(Moments::zeros(weight.dims(), &device));
-            }
-            let Some(grad) = weight.grad_remove(&mut grads) else { continue };
-            let old = detached_inner(std::mem::replace(weight, Tensor::zeros([1, 1], &device)));
-            let new = adam::step(old, grad, &mut self.moments[i], self.rate, self.steps, &spec);
-            *weight = Tensor::from_inner(new).require_grad();
-        }
-        value
+    fn trained_mut(&mut self) -> Vec<&mut Tensor<2>> {
+        self.network.layers.trained_mut()
     }
 }
 

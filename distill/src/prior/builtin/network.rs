@@ -5,17 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
 use glam::{Vec3, vec2};
 use half::f16;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::tensor;
-use retort_fields::ops::conv::conv;
-use retort_fields::rng::Rng;
 use retort_shaders::Camera;
 use safetensors::{Dtype, SafeTensors};
 
+use super::super::layers::{self, Layers, Names, Shape, kept};
 use super::super::world::picture::SIDE;
 use super::super::world::{SLOTS, words::ROWS};
 
@@ -38,12 +37,10 @@ const EPS: f32 = 1e-5;
 /// The linear maps that low-rank adapters are put beside: attention's, as is usual (Hu et al. 2021).
 const ADAPTED: [&str; 5] = ["qkv", "out1", "q", "kv", "out2"];
 
-/// The network: its weights by name, each as a matrix `[inputs, outputs]` or a row.
+/// The network.
 #[derive(Clone, Debug)]
 pub struct Network {
-    weights: BTreeMap<String, Tensor<2>>,
-    /// Low-rank additions `A [inputs, rank]` and `B [rank, outputs]` to the maps of these names.
-    adapters: BTreeMap<String, [Tensor<2>; 2]>,
+    pub(super) layers: Layers,
 }
 
 /// What the network is asked, `b` scenes of `v` views each, `n = b·v`.
@@ -58,63 +55,53 @@ pub struct Question<'a> {
     pub cameras: &'a [Option<Camera>],
 }
 
-/// The shape of a weight as the file has it, outputs first.
-type Shape = Vec<usize>;
-
 /// Every weight with its shape in the file.
-pub(super) fn shapes() -> Vec<(String, Shape)> {
-    let mut all = Vec::new();
-    let mut add = |name: String, shape: &[usize]| all.push((name, shape.to_vec()));
-    let linear = |add: &mut dyn FnMut(String, &[usize]), name: &str, i: usize, o: usize| {
-        add(format!("{name}.weight"), &[o, i]);
-        add(format!("{name}.bias"), &[o]);
-    };
-    let norm = |add: &mut dyn FnMut(String, &[usize]), name: &str, width: usize| {
-        add(format!("{name}.weight"), &[width]);
-        add(format!("{name}.bias"), &[width]);
-    };
-    let add = &mut add;
-    add("words.word.weight".into(), &[ROWS, TEXT]);
-    add("words.slot".into(), &[SLOTS, TEXT]);
-    norm(add, "words.norm1", TEXT);
-    linear(add, "words.qkv", TEXT, 3 * TEXT);
-    linear(add, "words.out1", TEXT, TEXT);
-    norm(add, "words.norm3", TEXT);
-    linear(add, "words.up", TEXT, 2 * TEXT);
-    linear(add, "words.down", 2 * TEXT, TEXT);
-    linear(add, "pooled", TEXT, COND);
-    linear(add, "time1", 2 * WAVES, COND);
-    linear(add, "time2", COND, COND);
-    linear(add, "camera1", 13, COND);
-    linear(add, "camera2", COND, COND);
-    linear(add, "into", 4 * CHANNELS + 6, WIDTH);
-    add("place1".into(), &[PATCHES * PATCHES, WIDTH]);
-    add("place2".into(), &[INNER * INNER, DEEP]);
-    linear(add, "down", 4 * WIDTH, DEEP);
-    linear(add, "up", DEEP, 4 * WIDTH);
-    linear(add, "join", 2 * WIDTH, WIDTH);
-    norm(add, "norm", WIDTH);
-    linear(add, "out", WIDTH, 4 * CHANNELS);
+pub(super) fn shapes() -> Vec<Shape> {
+    let names = &mut Names::default();
+    names.bare("words.word", &[ROWS, TEXT]);
+    names.0.push(("words.slot".into(), vec![SLOTS, TEXT]));
+    names.0.push(("place1".into(), vec![PATCHES * PATCHES, WIDTH]));
+    names.0.push(("place2".into(), vec![INNER * INNER, DEEP]));
+    for (norm, width) in [("words.norm1", TEXT), ("words.norm3", TEXT), ("norm", WIDTH)] {
+        names.add(norm, &[width]);
+    }
+    let maps = [
+        ("words.qkv", TEXT, 3 * TEXT),
+        ("words.out1", TEXT, TEXT),
+        ("words.up", TEXT, 2 * TEXT),
+        ("words.down", 2 * TEXT, TEXT),
+        ("pooled", TEXT, COND),
+        ("time1", 2 * WAVES, COND),
+        ("time2", COND, COND),
+        ("camera1", 13, COND),
+        ("camera2", COND, COND),
+        ("into", 4 * CHANNELS + 6, WIDTH),
+        ("down", 4 * WIDTH, DEEP),
+        ("up", DEEP, 4 * WIDTH),
+        ("join", 2 * WIDTH, WIDTH),
+        ("out", WIDTH, 4 * CHANNELS),
+    ];
+    maps.iter().for_each(|(name, i, o)| names.add(name, &[*o, *i]));
     let fine = ["fine1", "fine2", "fine3"].map(|name| (name.to_string(), WIDTH));
     for (name, width) in fine.into_iter().chain((0..BLOCKS).map(|i| (format!("res.{i}"), DEEP))) {
-        norm(add, &format!("{name}.norm1"), width);
-        norm(add, &format!("{name}.norm2"), width);
-        linear(add, &format!("{name}.film"), COND, 2 * width);
-        for conv in ["conv1", "conv2"] {
-            add(format!("{name}.{conv}.weight"), &[width, width, 3, 3]);
-            add(format!("{name}.{conv}.bias"), &[width]);
-        }
+        ["norm1", "norm2"].iter().for_each(|norm| names.add(&format!("{name}.{norm}"), &[width]));
+        names.add(&format!("{name}.film"), &[2 * width, COND]);
+        ["conv1", "conv2"].iter().for_each(|conv| names.add(&format!("{name}.{conv}"), &[width, width, 3, 3]));
     }
     for name in (0..BLOCKS).map(|i| format!("mix.{i}")) {
-        ["norm1", "norm2", "norm3"].iter().for_each(|n| norm(add, &format!("{name}.{n}"), DEEP));
-        for (map, i, o) in [("qkv", DEEP, 3 * DEEP), ("out1", DEEP, DEEP), ("q", DEEP, DEEP), ("kv", TEXT, 2 * DEEP)] {
-            linear(add, &format!("{name}.{map}"), i, o);
-        }
-        for (map, i, o) in [("out2", DEEP, DEEP), ("up", DEEP, 3 * DEEP), ("down", 3 * DEEP, DEEP)] {
-            linear(add, &format!("{name}.{map}"), i, o);
-        }
+        ["norm1", "norm2", "norm3"].iter().for_each(|norm| names.add(&format!("{name}.{norm}"), &[DEEP]));
+        let maps = [
+            ("qkv", DEEP, 3 * DEEP),
+            ("out1", DEEP, DEEP),
+            ("q", DEEP, DEEP),
+            ("kv", TEXT, 2 * DEEP),
+            ("out2", DEEP, DEEP),
+            ("up", DEEP, 3 * DEEP),
+            ("down", 3 * DEEP, DEEP),
+        ];
+        maps.iter().for_each(|(map, i, o)| names.add(&format!("{name}.{map}"), &[*o, *i]));
     }
-    all
+    std::mem::take(&mut names.0)
 }
 
 /// The values of a tensor of a file, in float32.
@@ -135,119 +122,60 @@ impl Network {
     pub fn read(bytes: &[u8], device: &Device) -> Result<Self> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| Error::new(format!("not a safetensors file: {e}")))?;
         let mut weights = BTreeMap::new();
-        for (name, shape) in shapes() {
-            let view = file.tensor(&name).map_err(|_| Error::new(format!("the prior has no tensor {name}")))?;
+        for named in shapes() {
+            let (name, shape) = &named;
+            let view = file.tensor(name).map_err(|_| Error::new(format!("the prior has no tensor {name}")))?;
             if view.shape() != shape {
                 let found = view.shape();
                 return Err(Error::new(format!("the prior's {name} is {found:?}, not {shape:?}")));
             }
-            let values = floats(&name, &view)?;
-            if values.iter().any(|v| !v.is_finite()) {
-                return Err(Error::new(format!("the prior's {name} is not finite")));
-            }
-            let whole = Tensor::<1>::from_data(TensorData::new(values, [shape.iter().product::<usize>()]), device);
-            let weight = match shape[..] {
-                [o] => whole.reshape([1, o]),
-                // Words and places are looked up, not multiplied.
-                [rows, columns] if name.starts_with("words.word") || !name.ends_with(".weight") => {
-                    whole.reshape([rows, columns])
-                }
-                [o, i] => whole.reshape([o, i]).transpose(),
-                [o, i, ..] => whole.reshape([o, i, 3, 3]).permute([2, 3, 1, 0]).reshape([9 * i, o]),
-                [] => continue,
-            };
-            weights.insert(name, weight);
+            // Words and places are looked up, not multiplied.
+            let table = name.starts_with("words.word") || !name.ends_with(".weight");
+            weights.insert(name.clone(), kept(&named, floats(name, &view)?, table, device)?);
         }
-        Ok(Self { weights, adapters: BTreeMap::new() })
+        Ok(Self { layers: Layers::new(weights) })
     }
 
     /// The same network, its weights on a gradient graph.
     pub fn trainable(&self) -> Self {
-        let mut copy = self.clone();
-        for weight in copy.weights.values_mut() {
-            *weight = Tensor::from_inner(weight.clone()).require_grad();
-        }
-        copy
+        Self { layers: self.layers.trainable() }
     }
 
-    /// The same network with low-rank adapters beside its attention, on a gradient graph; it begins as it is, because
-    /// one of the factors is zero.
+    /// The same network with low-rank adapters beside its attention, on a gradient graph.
     pub fn adapted(&self, rank: usize, seed: u64) -> Self {
-        let mut copy = self.clone();
-        let mut rng = Rng::new(seed, "adapters");
-        for weight in copy.weights.values_mut() {
-            *weight = Tensor::from_inner(weight.clone());
-        }
-        for i in 0..BLOCKS {
-            for map in ADAPTED {
-                let name = format!("mix.{i}.{map}");
-                let Some(weight) = self.weights.get(&format!("{name}.weight")) else { continue };
-                let ([inputs, outputs], device) = (weight.dims(), weight.device());
-                let scale = 1.0 / (rank as f32).sqrt();
-                let a = tensor((0..inputs * rank).map(|_| scale * rng.normal()).collect(), [inputs, rank], &device);
-                let b = Tensor::zeros([rank, outputs], &device);
-                copy.adapters.insert(name, [a, b].map(|t| Tensor::from_inner(t).require_grad()));
-            }
-        }
-        copy
-    }
-
-    /// What [`Network::adapted`] or [`Network::trainable`] put on the graph, to be stepped: the adapters where there are
-    /// some, else all weights.
-    pub fn trained_mut(&mut self) -> Vec<&mut Tensor<2>> {
-        if self.adapters.is_empty() {
-            self.weights.values_mut().collect()
-        } else {
-            self.adapters.values_mut().flatten().collect()
-        }
+        let attends =
+            |name: &str| name.starts_with("mix.") && ADAPTED.iter().any(|map| name.rsplit('.').next() == Some(*map));
+        Self { layers: self.layers.adapted(rank, seed, attends) }
     }
 
     /// The number of weights.
     pub fn parameters(&self) -> usize {
-        self.weights.values().map(|w| w.dims().iter().product::<usize>()).sum()
+        self.layers.parameters()
     }
 
     /// Where it computes.
     pub fn device(&self) -> Device {
-        self.get("out.bias").device()
-    }
-
-    /// A weight as it is kept.
-    #[cfg(test)]
-    pub(super) fn weight(&self, name: &str) -> Tensor<2> {
-        self.get(name)
+        self.layers.device()
     }
 
     fn get(&self, name: &str) -> Tensor<2> {
-        self.weights.get(name).cloned().unwrap_or_else(|| panic!("the network has no {name}"))
+        self.layers.get(name)
     }
 
     fn linear(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
-        let y = x.clone().matmul(self.get(&format!("{name}.weight"))) + self.get(&format!("{name}.bias"));
-        match self.adapters.get(name) {
-            Some([a, b]) => y + x.matmul(a.clone()).matmul(b.clone()),
-            None => y,
-        }
+        self.layers.linear(name, x)
     }
 
     fn layer_norm(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
-        let x = x.clone() - x.mean_dim(1);
-        let scale = (x.clone().square().mean_dim(1) + EPS).sqrt().recip();
-        x * scale * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+        self.layers.layer_norm(name, x, EPS)
     }
 
-    /// Groups of channels of a whole view have mean 0 and variance 1.
     fn group_norm(&self, name: &str, x: Tensor<2>, views: usize) -> Tensor<2> {
-        let [rows, width] = x.dims();
-        let x = x.reshape([views, rows / views, GROUPS, width / GROUPS]);
-        let x = x.clone() - x.mean_dim(1).mean_dim(3);
-        let scale = (x.clone().square().mean_dim(1).mean_dim(3) + EPS).sqrt().recip();
-        let x = (x * scale).reshape([rows, width]);
-        x * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+        self.layers.group_norm(name, x, views, GROUPS, EPS)
     }
 
     fn conv(&self, name: &str, x: Tensor<2>, side: usize) -> Tensor<2> {
-        conv(x, self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")), side)
+        self.layers.conv(name, x, side)
     }
 
     /// Two convolutions, the second after a scale and a shift that the condition gives.
@@ -336,15 +264,10 @@ fn at_places(x: Tensor<2>, places: Tensor<2>, n: usize) -> Tensor<2> {
     (x.reshape([n, rows / n, width]) + places.unsqueeze()).reshape([rows, width])
 }
 
-/// Attention with heads of 32 channels within each of `b` groups: queries `[b·t, c]`, keys and values `[b·u, c]`.
+/// Attention with heads of 32 channels within each of `b` groups.
 fn attend(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, b: usize) -> Tensor<2> {
-    let [rows, width] = q.dims();
-    let split = |x: Tensor<2>| {
-        let t = x.dims()[0] / b;
-        x.reshape([b, t, width / HEAD, HEAD]).swap_dims(1, 2)
-    };
-    let scores = split(q).matmul(split(k).swap_dims(2, 3)) * (HEAD as f32).sqrt().recip();
-    softmax(scores, 3).matmul(split(v)).swap_dims(1, 2).reshape([rows, width])
+    let heads = q.dims()[1] / HEAD;
+    layers::attend(q, k, v, b, heads, false)
 }
 
 /// Sines and cosines of each time at 64 frequencies from 1 to 1000, `[b, 128]`.

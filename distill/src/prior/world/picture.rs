@@ -2,11 +2,12 @@
 
 use std::f32::consts::{FRAC_PI_2, TAU};
 
-use glam::{Vec2, Vec3, vec2, vec3};
+use glam::{Vec2, vec2};
 use retort_fields::rng::Rng;
 use retort_shaders::Camera;
 
 use super::Scene;
+use crate::prior::Look;
 
 /// Side of the prior's pictures in pixels.
 pub const SIDE: u32 = 32;
@@ -23,9 +24,7 @@ const SAMPLES: u32 = 3;
 
 /// The camera at `azimuth` (0 in front, on the −Y side; a quarter turn later on +X) and `elevation`, both in radians.
 pub fn camera(azimuth: f32, elevation: f32, side: u32) -> Camera {
-    let level = elevation.cos();
-    let eye = DISTANCE * vec3(level * azimuth.sin(), -level * azimuth.cos(), elevation.sin());
-    Camera::look_at(eye, Vec3::ZERO, Vec3::Z, FIELD_OF_VIEW, side, side)
+    Look::around([azimuth, elevation], DISTANCE, FIELD_OF_VIEW, side).camera
 }
 
 /// Azimuth and elevation of a ring's views: a quarter turn apart at one height, drawn from `rng`.

@@ -1,0 +1,291 @@
+//! What denoisers are made of, on rows: everything is `[rows, channels]`, channels last, a row is a place of a view or a
+//! word. Weights are looked up by name, linear ones as `[inputs, outputs]`, so that a network is its wiring alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData};
+use retort_fields::error::{Error, Result};
+use retort_fields::field::tensor;
+use retort_fields::ops::conv::conv;
+use retort_fields::rng::Rng;
+
+/// A weight's name and its shape in a file, outputs first.
+pub type Shape = (String, Vec<usize>);
+
+/// Collects the names and shapes of a network's weights.
+#[derive(Default)]
+pub struct Names(pub Vec<Shape>);
+
+impl Names {
+    /// A weight of this shape, outputs first.
+    pub fn bare(&mut self, name: &str, shape: &[usize]) {
+        self.0.push((format!("{name}.weight"), shape.to_vec()));
+    }
+
+    /// A weight and a bias.
+    pub fn add(&mut self, name: &str, shape: &[usize]) {
+        self.bare(name, shape);
+        self.0.push((format!("{name}.bias"), shape[..1].to_vec()));
+    }
+}
+
+/// Scores of attention that are held at once, 256 MiB of them; queries beyond that wait their turn.
+pub const SCORES: usize = 1 << 26;
+
+/// Named weights, each as a matrix or a row, and low-rank additions to them.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    weights: BTreeMap<String, Tensor<2>>,
+    /// `A [inputs, rank]` and `B [rank, outputs]` beside the linear maps of these names.
+    adapters: BTreeMap<String, [Tensor<2>; 2]>,
+    /// Which of the weights are trained besides the adapters.
+    trained: BTreeSet<String>,
+}
+
+/// A weight of a file as it is kept: linear maps and 1 × 1 convolutions as `[inputs, outputs]`, 3 × 3 convolutions as
+/// `[9·inputs, outputs]` by the neighbour's row, its column, the channel, rows as `[1, n]`. Tables, which are looked up
+/// and not multiplied, stay as they are.
+///
+/// # Errors
+/// When values are not finite, or the shape is of none of these.
+pub fn kept((name, shape): &Shape, values: Vec<f32>, table: bool, device: &Device) -> Result<Tensor<2>> {
+    if values.iter().any(|v| !v.is_finite()) {
+        return Err(Error::new(format!("{name} is not finite")));
+    }
+    let n = values.len();
+    let whole = Tensor::<1>::from_data(TensorData::new(values, [n]), device);
+    Ok(match shape[..] {
+        [o] => whole.reshape([1, o]),
+        [rows, columns] if table => whole.reshape([rows, columns]),
+        [o, i] | [o, i, 1, 1] => whole.reshape([o, i]).transpose(),
+        [o, i, 3, 3] => whole.reshape([o, i, 3, 3]).permute([2, 3, 1, 0]).reshape([9 * i, o]),
+        _ => return Err(Error::new(format!("{name} is {shape:?}, which no layer here has"))),
+    })
+}
+
+impl Layers {
+    /// Layers of these weights.
+    pub fn new(weights: BTreeMap<String, Tensor<2>>) -> Self {
+        Self { weights, ..Self::default() }
+    }
+
+    /// The same, off any graph but able to meet tensors that are on one.
+    pub fn on_graph(&self) -> Self {
+        let mut copy = self.clone();
+        copy.weights.values_mut().for_each(|weight| *weight = Tensor::from_inner(weight.clone()));
+        copy
+    }
+
+    /// The same, all weights to be trained.
+    pub fn trainable(&self) -> Self {
+        let mut copy = self.on_graph();
+        copy.weights.values_mut().for_each(|weight| *weight = weight.clone().require_grad());
+        copy.trained = copy.weights.keys().cloned().collect();
+        copy
+    }
+
+    /// Puts one more weight in, to be trained.
+    pub fn add_trained(&mut self, name: &str, weight: Tensor<2>) {
+        self.weights.insert(name.to_string(), Tensor::from_inner(weight).require_grad());
+        self.trained.insert(name.to_string());
+    }
+
+    /// The same with low-rank adapters beside the linear maps that `chosen` names, to be trained (Hu et al. 2021). It
+    /// begins as it is, because one of the factors is zero.
+    pub fn adapted(&self, rank: usize, seed: u64, chosen: impl Fn(&str) -> bool) -> Self {
+        let mut copy = self.on_graph();
+        let mut rng = Rng::new(seed, "adapters");
+        for (name, weight) in &self.weights {
+            let Some(name) = name.strip_suffix(".weight").filter(|name| chosen(name)) else { continue };
+            let ([inputs, outputs], device) = (weight.dims(), weight.device());
+            let scale = 1.0 / (rank as f32).sqrt();
+            let a = tensor((0..inputs * rank).map(|_| scale * rng.normal()).collect(), [inputs, rank], &device);
+            let b = Tensor::zeros([rank, outputs], &device);
+            copy.adapters.insert(name.to_string(), [a, b].map(|t| Tensor::from_inner(t).require_grad()));
+        }
+        copy
+    }
+
+    /// What was put on the graph to be trained, to be stepped.
+    pub fn trained_mut(&mut self) -> Vec<&mut Tensor<2>> {
+        let Self { weights, adapters, trained } = self;
+        let weights = weights.iter_mut().filter(|(name, _)| trained.contains(*name)).map(|(_, weight)| weight);
+        adapters.values_mut().flatten().chain(weights).collect()
+    }
+
+    /// The adapters' factors by the name of the map that they are beside.
+    #[cfg(test)]
+    pub(super) fn adapters_mut(&mut self) -> &mut BTreeMap<String, [Tensor<2>; 2]> {
+        &mut self.adapters
+    }
+
+    /// Adds `[inputs, outputs]` to the map of this name.
+    ///
+    /// # Errors
+    /// When there is none, or it is of another shape.
+    pub fn merge(&mut self, name: &str, change: Tensor<2>) -> Result<()> {
+        let weight =
+            self.weights.get_mut(&format!("{name}.weight")).ok_or_else(|| Error::new(format!("there is no {name}")))?;
+        if weight.dims() != change.dims() {
+            let ([i, o], [ci, co]) = (weight.dims(), change.dims());
+            return Err(Error::new(format!("{name} maps {i} to {o} values, not {ci} to {co}")));
+        }
+        *weight = weight.clone() + change;
+        Ok(())
+    }
+
+    /// Names of the linear maps and convolutions.
+    pub fn maps(&self) -> impl Iterator<Item = &str> {
+        self.weights.keys().filter_map(|name| name.strip_suffix(".weight"))
+    }
+
+    /// The number of weights.
+    pub fn parameters(&self) -> usize {
+        self.weights.values().map(|w| w.dims().iter().product::<usize>()).sum()
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.weights.values().next().expect("a network has weights").device()
+    }
+
+    /// A weight as it is kept.
+    ///
+    /// # Panics
+    /// When there is none of the name: a network asks for what it was loaded with.
+    pub fn get(&self, name: &str) -> Tensor<2> {
+        self.weights.get(name).cloned().unwrap_or_else(|| panic!("the network has no {name}"))
+    }
+
+    /// Whether there is a map of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.weights.contains_key(&format!("{name}.weight"))
+    }
+
+    /// `x W + b`, without b where there is none, with the adapters.
+    pub fn linear(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
+        let mut y = x.clone().matmul(self.get(&format!("{name}.weight")));
+        if let Some(bias) = self.weights.get(&format!("{name}.bias")) {
+            y = y + bias.clone();
+        }
+        match self.adapters.get(name) {
+            Some([a, b]) => y + x.matmul(a.clone()).matmul(b.clone()),
+            None => y,
+        }
+    }
+
+    /// Each row has mean 0 and variance 1, then a scale and a shift.
+    pub fn layer_norm(&self, name: &str, x: Tensor<2>, eps: f32) -> Tensor<2> {
+        let x = x.clone() - x.mean_dim(1);
+        let scale = (x.clone().square().mean_dim(1) + eps).sqrt().recip();
+        x * scale * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+    }
+
+    /// `groups` of channels of each of `views` whole views have mean 0 and variance 1, then a scale and a shift.
+    pub fn group_norm(&self, name: &str, x: Tensor<2>, views: usize, groups: usize, eps: f32) -> Tensor<2> {
+        let [rows, width] = x.dims();
+        let x = x.reshape([views, rows / views, groups, width / groups]);
+        let x = x.clone() - x.mean_dim(1).mean_dim(3);
+        let scale = (x.clone().square().mean_dim(1).mean_dim(3) + eps).sqrt().recip();
+        let x = (x * scale).reshape([rows, width]);
+        x * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+    }
+
+    /// A convolution of 3 × 3 places over square pictures of this side.
+    pub fn conv(&self, name: &str, x: Tensor<2>, side: usize) -> Tensor<2> {
+        conv(x, self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")), side)
+    }
+
+    /// A convolution of 3 × 3 places at every second one: `before` zeros before the first row and column, one behind the
+    /// last. Pictures of half the side come out.
+    pub fn halve(&self, name: &str, x: Tensor<2>, side: usize, before: usize) -> Tensor<2> {
+        let (w, b) = (self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")));
+        let ([rows, inputs], [_, outputs]) = (x.dims(), w.dims());
+        let n = rows / (side * side);
+        let mut x = x.reshape([n, side, side, inputs]).permute([0, 3, 1, 2]);
+        if before == 0 {
+            let device = x.device();
+            x = Tensor::cat(vec![x, Tensor::zeros([n, inputs, 1, side], &device)], 2);
+            x = Tensor::cat(vec![x, Tensor::zeros([n, inputs, side + 1, 1], &device)], 3);
+        }
+        let w = w.reshape([3, 3, inputs, outputs]).permute([3, 2, 0, 1]);
+        let options = ConvOptions::new([2, 2], [before, before], [1, 1], 1);
+        let y = conv2d(x, w, Some(b.reshape([outputs])), options);
+        y.permute([0, 2, 3, 1]).reshape([n * side * side / 4, outputs])
+    }
+}
+
+/// Twice the side: each place four times.
+pub fn double(x: Tensor<2>, side: usize) -> Tensor<2> {
+    let [rows, width] = x.dims();
+    let n = rows / (side * side);
+    let x = x.reshape([n * side, 1, side, width]).repeat_dim(1, 2);
+    x.reshape([n * 2 * side * side, 1, width]).repeat_dim(1, 2).reshape([4 * rows, width])
+}
+
+/// Attention with `heads` heads within each of `b` groups: queries `[b·t, c]`, keys and values `[b·u, c]`. `causal`: a
+/// query sees the keys up to its own place. So many queries at once as [`SCORES`] allows.
+pub fn attend(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, b: usize, heads: usize, causal: bool) -> Tensor<2> {
+    attend_by(q, k, v, (b, heads, causal), SCORES)
+}
+
+pub(super) fn attend_by(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    (b, heads, causal): (usize, usize, bool),
+    most: usize,
+) -> Tensor<2> {
+    let [rows, width] = q.dims();
+    let split = |x: Tensor<2>| {
+        let t = x.dims()[0] / b;
+        x.reshape([b, t, heads, width / heads]).swap_dims(1, 2)
+    };
+    let (q, k, v) = (split(q), split(k).swap_dims(2, 3), split(v));
+    let ([_, _, t, _], [_, _, _, u]) = (q.dims(), k.dims());
+    let scale = ((width / heads) as f32).sqrt().recip();
+    let at_once = (most / (b * heads * u)).clamp(1, t);
+    let part = |first: usize| {
+        let n = at_once.min(t - first);
+        let mut scores = q.clone().narrow(2, first, n).matmul(k.clone()) * scale;
+        if causal {
+            let hidden = (0..n * u).map(|i| if i % u > first + i / u { -1e30 } else { 0.0 }).collect();
+            let hidden = tensor(hidden, [n, u], &scores.device());
+            scores = scores + hidden.reshape([1, 1, n, u]);
+        }
+        softmax(scores, 3).matmul(v.clone())
+    };
+    let parts: Vec<Tensor<4>> = (0..t).step_by(at_once).map(part).collect();
+    Tensor::cat(parts, 2).swap_dims(1, 2).reshape([rows, width])
+}
+
+/// `[n, c, side, side]` to rows.
+pub fn rows(x: Tensor<4>) -> Tensor<2> {
+    let [n, c, h, w] = x.dims();
+    x.permute([0, 2, 3, 1]).reshape([n * h * w, c])
+}
+
+/// Rows to `[n, c, side, side]`.
+pub fn pictures(x: Tensor<2>, side: usize) -> Tensor<4> {
+    let [rows, c] = x.dims();
+    x.reshape([rows / (side * side), side, side, c]).permute([0, 3, 1, 2])
+}
+
+/// Sines and cosines of times by frequencies that fall from 1 to 1/10000: `[b, width]`, cosines first (Ho et al. 2020).
+pub fn waves(times: &[u32], width: usize, device: &Device) -> Tensor<2> {
+    let half = width / 2;
+    let frequency = |i: usize| (-(10000.0_f32.ln()) * i as f32 / half as f32).exp();
+    let row = |&t: &u32| {
+        let angles: Vec<f32> = (0..half).map(|i| t as f32 * frequency(i)).collect();
+        angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin())).collect::<Vec<_>>()
+    };
+    tensor(times.iter().flat_map(row).collect(), [times.len(), width], device)
+}
+
+/// A map, an activation, a map.
+pub fn embed(layers: &Layers, names: [&str; 2], x: Tensor<2>) -> Tensor<2> {
+    layers.linear(names[1], silu(layers.linear(names[0], x)))
+}

@@ -1,0 +1,61 @@
+//! A copy of a denoiser that learns what the scene's own pictures look like (Wang et al. 2023): the same for every prior.
+
+use burn::tensor::Tensor;
+use retort_fields::field::values;
+use retort_fields::ops::adam::{self, AdamSpec, Moments};
+use retort_fields::registry::detached_inner;
+
+use super::{Apprentice, Asked};
+
+/// A denoiser with weights on a gradient graph.
+pub trait Learner: Send {
+    /// The noise that it sees in what is asked, on the graph.
+    fn epsilon(&self, asked: &Asked<'_>) -> Tensor<4>;
+
+    /// The weights that are trained, each a leaf of the graph.
+    fn trained_mut(&mut self) -> Vec<&mut Tensor<2>>;
+}
+
+/// The pupil: AdamW on the learner's weights.
+pub struct Pupil<L> {
+    learner: L,
+    moments: Vec<Moments>,
+    rate: f32,
+    steps: u32,
+}
+
+impl<L: Learner> Pupil<L> {
+    /// A pupil before its first lesson.
+    pub fn new(learner: L, rate: f32) -> Self {
+        Self { learner, moments: Vec::new(), rate, steps: 0 }
+    }
+}
+
+impl<L: Learner> Apprentice for Pupil<L> {
+    fn epsilon(&self, asked: Asked<'_>) -> Tensor<4> {
+        let noisy = Tensor::from_inner(asked.noisy.clone());
+        self.learner.epsilon(&Asked { noisy, ..asked }).inner()
+    }
+
+    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32 {
+        let noisy = Tensor::from_inner(asked.noisy.clone());
+        let seen = self.learner.epsilon(&Asked { noisy, ..asked });
+        let loss = (seen - Tensor::from_inner(noise)).square().mean();
+        let value = values(loss.clone().inner())[0];
+        let mut grads = loss.backward();
+        // As ProlificDreamer: AdamW with the library's usual decay.
+        let spec = AdamSpec { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01, skip_zero_grad: false };
+        self.steps += 1;
+        for (i, weight) in self.learner.trained_mut().into_iter().enumerate() {
+            let device = weight.device().without_autodiff();
+            if self.moments.len() == i {
+                self.moments.push(Moments::zeros(weight.dims(), &device));
+            }
+            let Some(grad) = weight.grad_remove(&mut grads) else { continue };
+            let old = detached_inner(std::mem::replace(weight, Tensor::zeros([1, 1], &device)));
+            let new = adam::step(old, grad, &mut self.moments[i], self.rate, self.steps, &spec);
+            *weight = Tensor::from_inner(new).require_grad();
+        }
+        value
+    }
+}
