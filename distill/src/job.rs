@@ -112,10 +112,16 @@ struct Orders {
     cancelled: bool,
     snapshot_wanted: bool,
     snapshot: Option<AnyField>,
-    sights_wanted: bool,
-    sights: Option<Vec<Sight>>,
+    sights: Sights,
+}
+
+/// What is asked of sights.
+#[derive(Default)]
+struct Sights {
+    wanted: bool,
     /// Whether somebody has ever looked.
     watched: bool,
+    newest: Option<Vec<Sight>>,
 }
 
 impl Shared {
@@ -153,12 +159,12 @@ impl Control {
 
     /// Asks for what the work looks at after this step, and once more at its end.
     pub fn request_sights(&self) {
-        self.order(|o| (o.sights_wanted, o.watched) = (true, true));
+        self.order(|o| (o.sights.wanted, o.sights.watched) = (true, true));
     }
 
     /// Takes the newest sights that have not been taken.
     pub fn take_sights(&self) -> Option<Vec<Sight>> {
-        self.shared.orders().sights.take()
+        self.shared.orders().sights.newest.take()
     }
 
     fn order(&self, change: impl FnOnce(&mut Orders)) {
@@ -298,9 +304,9 @@ impl Runner {
 
     /// What the work looked at last, for those who have looked before.
     fn look_once_more(&self) {
-        if self.shared.orders().watched {
+        if self.shared.orders().sights.watched {
             let sights = self.task.sights();
-            self.shared.orders().sights = Some(sights);
+            self.shared.orders().sights.newest = Some(sights);
         }
     }
 
@@ -313,12 +319,12 @@ impl Runner {
             if std::mem::take(&mut orders.snapshot_wanted) {
                 orders.snapshot = Some(self.task.current());
             }
-            if std::mem::take(&mut orders.sights_wanted) {
+            if std::mem::take(&mut orders.sights.wanted) {
                 // They may take a while, and whoever gives orders shall not wait for the lock.
                 drop(orders);
                 let sights = self.task.sights();
                 orders = shared.orders();
-                orders.sights = Some(sights);
+                orders.sights.newest = Some(sights);
             }
             if orders.cancelled || !orders.paused {
                 break;

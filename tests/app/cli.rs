@@ -256,8 +256,9 @@ fn presets_are_printed() {
 #[test]
 fn a_prompt_becomes_a_field_and_wrong_ones_are_named() {
     let desk = Desk::new();
-    let run = desk.run("generate cube --to voxels --steps 3 -o cube.safetensors");
+    let run = desk.run("generate cube --to voxels --steps 3 -o cube.safetensors --preview cube.png");
     assert!(run.code() == 0 && run.errors().contains("a cube"), "{run:?}");
+    assert!(desk.path("cube.png").is_file(), "what the model itself draws");
     assert!(desk.run("info cube.safetensors").said().contains("made from text: a cube"));
     let edited = desk.run("edit cube.safetensors ball --steps 2 --box -1,-1,0,1,1,1 -o scene.toml");
     assert!(edited.code() == 0, "{edited:?}");
@@ -267,6 +268,9 @@ fn a_prompt_becomes_a_field_and_wrong_ones_are_named() {
         ("generate cube --prior nowhere.safetensors", "nowhere.safetensors"),
         ("generate cube --prior cube.safetensors -o other", "cube.safetensors"),
         ("generate cube --preset slow", "slow"),
+        ("generate cube --prior .", "no folder of Stable Diffusion"),
+        ("generate cube --prior .+adapters.safetensors*x", "no weight of adapters"),
+        ("generate cube -o other --mesh cube.txt", ".glb"),
         ("generate cube --to voxels -o cube.safetensors", "exists"),
         ("edit cube.safetensors ball --box -1,-1,0,1,1,1 -o part.safetensors", ".toml"),
         ("edit nothing.safetensors ball", "nothing.safetensors"),

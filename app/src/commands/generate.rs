@@ -43,9 +43,8 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
     let kind = args.then.unwrap_or(args.to);
     let out = output::field_path(args.out.as_deref(), &output::field_name(&file_stem(&args.prompt), kind), kind)?;
     let place = Place::claim(out, common)?;
-    for path in [&args.preview, &args.mesh].into_iter().flatten() {
-        output::check(path, common.overwrite)?;
-    }
+    args.preview.as_deref().map(|path| output::check(path, common.overwrite)).transpose()?;
+    args.mesh.as_deref().map(|path| mesh::claim(path, common)).transpose()?;
     let device = device::choose(&common.device)?;
     let (prior, read) = ask(prior(&args.prior, &device)?, &args.prompt)?;
     tell(prior.name(), &read, report);
@@ -89,7 +88,7 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
     if let Some(preset) = &then {
         report.note(&format!("distilling it into {kind}"));
         let options = RunOptions { steps: None, time: None, ..options };
-        let task = Convert::new(&Subject::from(&finished.field), preset, &options, &device)?;
+        let task = Convert::new(Subject::from(&finished.field), preset, &options, &device)?;
         let ended = work::run_keeping(Box::new(task), &place.checkpoint, None, report);
         let second = keep(ended, report)?;
         let seconds = finished.seconds + second.seconds;

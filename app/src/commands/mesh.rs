@@ -20,14 +20,8 @@ use crate::{interrupt, output};
 /// When the field is bad or has no surface, the file cannot be written, or the run is interrupted.
 pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(), Stop> {
     let started = Instant::now();
-    let out = place(args)?;
-    output::check(&out, common.overwrite)?;
-    let is_obj = out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj"));
-    if is_obj {
-        for beside in ["mtl", "png"] {
-            output::check(&out.with_extension(beside), common.overwrite)?;
-        }
-    }
+    let out = place(args);
+    claim(&out, common)?;
     let told = open::peek(&args.input)?;
     check_input(&told.files, &out)?;
     let (field, made) = open::load(&args.input, &device::choose(&common.device)?)?;
@@ -47,6 +41,21 @@ pub fn run(args: &cli::Mesh, common: &Common, report: &mut Report) -> Result<(),
     let took = clock(f64::from(seconds));
     report.done(&done, &format!("{}: {} in {took}\n{}", out.display(), size(bytes), lines(&mesh).join("\n")));
     Ok(())
+}
+
+/// Checks that a mesh can be written at `out`, and what goes beside an OBJ.
+///
+/// # Errors
+/// When the name ends otherwise, or a file is there that was not to be replaced.
+pub fn claim(out: &Path, common: &Common) -> Result<()> {
+    let ending = out.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if !["glb", "obj"].contains(&ending.as_str()) {
+        let what = format!("meshes are not written as .{ending}");
+        return Err(Error::new(what).file(out).remedy("let the name end in .glb or .obj"));
+    }
+    output::check(out, common.overwrite)?;
+    let beside: &[&str] = if ending == "obj" { &["mtl", "png"] } else { &[] };
+    beside.iter().try_for_each(|ending| output::check(&out.with_extension(ending), common.overwrite))
 }
 
 /// How a mesh is made.
@@ -116,19 +125,13 @@ pub fn options(args: &cli::Mesh) -> Options {
 }
 
 /// The file of the result.
-fn place(args: &cli::Mesh) -> Result<PathBuf> {
+fn place(args: &cli::Mesh) -> PathBuf {
     let name = PathBuf::from(format!("{}.glb", output::stem(&args.input)));
-    let Some(out) = &args.out else { return Ok(name) };
-    if out.is_dir() {
-        return Ok(out.join(name));
-    }
-    match out.extension() {
-        None => Ok(out.with_extension("glb")),
-        Some(ending) if ending.eq_ignore_ascii_case("glb") || ending.eq_ignore_ascii_case("obj") => Ok(out.clone()),
-        Some(ending) => {
-            let what = format!("meshes are not written as .{}", ending.to_string_lossy());
-            Err(Error::new(what).file(out).remedy("let the name end in .glb or .obj"))
-        }
+    match &args.out {
+        None => name,
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(out) if out.extension().is_none() => out.with_extension("glb"),
+        Some(out) => out.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ use retort_fields::rng::Rng;
 use retort_shaders::Aabb;
 use serde_json::json;
 
-use crate::guidance::{Guidance, Guided, Loss, Scene, Source};
+use crate::guidance::{Guidance, Guided, Scene, Source};
 use crate::preset::{OccupancyConfig, Preset};
 use crate::prior::{Look, Prior, Prompt, Read};
 use crate::run::{Extra, Run, RunOptions};
@@ -187,10 +187,8 @@ impl Generate {
     /// When the checkpoint is of other work or damaged.
     pub fn go_on(&mut self, path: &Path) -> Result<()> {
         let work = self.work();
-        self.run.restore(path, &work)?;
-        if matches!(self.system.guidance.loss, Loss::Vsd | Loss::Esd) {
-            self.run.note = Some("the loss's apprentice begins anew: it is not in the checkpoint".into());
-        }
+        let extra = self.run.restore(path, &work)?;
+        self.guidance.take_up(extra.tensors);
         Ok(())
     }
 
@@ -326,7 +324,7 @@ impl Task for Generate {
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
         let work = self.work();
-        self.run.save(path, &work, Extra { json: json!({}), ..Extra::default() })
+        self.run.save(path, &work, Extra { json: json!({}), tensors: self.guidance.keep() })
     }
 
     fn kind_of_work(&self) -> &'static str {

@@ -3,6 +3,7 @@
 use retort_fields::registry::Kind;
 
 use super::*;
+use crate::guidance::Loss;
 use crate::prior::builtin::Builtin;
 
 fn asked(prompt: &str) -> (Arc<dyn Prior>, Read) {
@@ -58,18 +59,26 @@ fn every_loss_takes_a_step_and_shows_what_it_saw() {
     }
 }
 
+/// Also where an apprentice has learned something by then.
 #[test]
 fn it_goes_on_bit_for_bit() {
-    let folder = std::env::temp_dir().join(format!("retort-generate-{}", std::process::id()));
+    ["mvsds", "vsd"].into_iter().for_each(goes_on_bit_for_bit);
+}
+
+fn goes_on_bit_for_bit(loss: &str) {
+    let quoted = format!("\"{loss}\"");
+    let sets = [("guidance.loss", quoted.as_str())];
+    let loss: Loss = loss.parse().expect("a loss");
+    let folder = std::env::temp_dir().join(format!("retort-generate-{loss}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let path = folder.join("a.checkpoint");
-    let mut task = generate(Kind::Hash, 6, 5, &[]);
+    let mut task = generate(Kind::Hash, 6, 5, &sets);
     for _ in 0..3 {
         assert!(task.step().expect("a step").is_continue());
     }
     task.save_checkpoint(&path).expect("written");
     let whole = finish(task);
-    let (system, preset) = System::load("quick", Kind::Hash, None, &[]).expect("a system");
+    let (system, preset) = System::load("quick", Kind::Hash, Some(loss), &[]).expect("a system");
     let options = RunOptions { seed: 5, steps: Some(6), time: None };
     let (prior, read) = asked("a red ball");
     let resumed =
@@ -81,7 +90,7 @@ fn it_goes_on_bit_for_bit() {
     let other = asked("a blue cube");
     let refused = Generate::resume((other.0, &other.1), (&system, &preset), &path, &options, &Device::flex());
     assert!(refused.is_err_and(|e| e.to_string().contains("red ball")));
-    let seed = finish(generate(Kind::Hash, 6, 6, &[]));
+    let seed = finish(generate(Kind::Hash, 6, 6, &sets));
     assert_ne!(values(seed.params()[0].tensor.clone()), values(whole.params()[0].tensor.clone()));
     std::fs::remove_dir_all(&folder).expect("cleared");
 }

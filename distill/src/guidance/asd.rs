@@ -27,7 +27,7 @@ impl Guidance for Asd {
             })
             .collect();
         let noisier = scene.with_noise(scene.latents.clone(), noised.noise.clone(), &later);
-        let own = scene.with_prompt(noisier, &later);
+        let own = scene.with_prompt(&noisier, &later);
         let gradient = (seen.clone() - own) * scene.weights(settings.weight, &noised.times);
         Ok(scene.say(gradient, noised, seen, settings))
     }

@@ -6,6 +6,7 @@ use retort_fields::error::Result;
 
 use super::parts::Class;
 use super::{Guidance, Guided, Scene, Settings};
+use crate::prior::Kept;
 
 /// The loss with its apprentice.
 #[derive(Default)]
@@ -13,6 +14,14 @@ pub struct Esd(Class);
 
 impl Guidance for Esd {
     fn guide(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<Guided> {
-        Ok(self.0.guide(scene, settings, settings.lambda))
+        self.0.guide(scene, settings, settings.lambda)
+    }
+
+    fn keep(&mut self) -> Kept {
+        self.0.keep()
+    }
+
+    fn take_up(&mut self, kept: Kept) {
+        self.0.take_up(kept);
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use retort_fields::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::prior::{Look, Prior, Prompt, Study};
+use crate::prior::{Kept, Look, Prior, Prompt, Study};
 use crate::schedule::Schedule;
 
 pub mod asd;
@@ -130,6 +130,16 @@ pub trait Guidance: Send {
     /// # Errors
     /// When the scene lacks something that it needs.
     fn guide(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<Guided>;
+
+    /// What it has learned so far, to go on from.
+    fn keep(&mut self) -> Kept {
+        Kept::new()
+    }
+
+    /// Takes up what [`Guidance::keep`] gave.
+    fn take_up(&mut self, kept: Kept) {
+        drop(kept);
+    }
 }
 
 macro_rules! losses {

@@ -1,11 +1,12 @@
 //! What several losses share: noise by chance, classifier-free guidance and its rescaling, weights, the apprentice.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use retort_fields::error::Result;
 use retort_fields::rng::Rng;
 
 use super::{Guided, Scene, Settings, Weight};
 use crate::prior::noise::column;
-use crate::prior::{Apprentice, Asked, Prompt, Sides, Text};
+use crate::prior::{Apprentice, Asked, Kept, Prompt, Sides, Text};
 
 /// The share of an apprentice's lessons without the camera, so that it knows both.
 const WITHOUT_CAMERA: f32 = 0.1;
@@ -133,8 +134,8 @@ impl Scene<'_> {
     }
 
     /// What the model sees with the prompt alone.
-    pub fn with_prompt(&self, noisy: Tensor<4>, times: &[u32]) -> Tensor<4> {
-        self.told(&noisy, times, &self.texts(self.prompt))
+    pub fn with_prompt(&self, noisy: &Tensor<4>, times: &[u32]) -> Tensor<4> {
+        self.told(noisy, times, &self.texts(self.prompt))
     }
 
     /// The guided prediction, rescaled.
@@ -193,25 +194,27 @@ pub fn rescaled(guided: Tensor<4>, with: Tensor<4>, share: f32, per: usize) -> T
 #[derive(Default)]
 pub struct Class {
     apprentice: Option<Box<dyn Apprentice>>,
+    /// What it is to go on from, before it is there.
+    kept: Option<Kept>,
 }
 
 impl Class {
     /// What the apprentice sees, with the camera and without as `blind` says: the scene's own score,
     /// `ε_0 + s (ε_camera − ε_0)` with `s = 1 − blind`.
-    pub fn sees(&mut self, scene: &Scene<'_>, settings: &Settings, noised: &Noised, blind: f32) -> Tensor<4> {
+    pub fn sees(&mut self, scene: &Scene<'_>, settings: &Settings, noised: &Noised, blind: f32) -> Result<Tensor<4>> {
         // It knows the camera itself and needs no side in words.
         let texts = vec![Text::Of(scene.prompt); noised.times.len()];
-        let apprentice = self.apprentice(scene, settings);
+        let apprentice = self.apprentice(scene, settings)?;
         let ask = |posed: bool| {
             let noisy = noised.noisy.clone();
             apprentice.epsilon(Asked { noisy, times: &noised.times, texts: &texts, looks: scene.looks, posed })
         };
         let with = ask(true);
-        if blind == 0.0 { with } else { ask(false) * blind + with * (1.0 - blind) }
+        Ok(if blind == 0.0 { with } else { ask(false) * blind + with * (1.0 - blind) })
     }
 
     /// The settings' number of lessons on the scene's views, at any noise.
-    pub fn learn(&mut self, scene: &Scene<'_>, settings: &Settings) {
+    pub fn learn(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<()> {
         let mut rng = Rng::at(scene.seed, "lessons", u64::from(scene.step));
         let texts = vec![Text::Of(scene.prompt); scene.looks.len() / scene.per()];
         for _ in 0..settings.lessons {
@@ -221,21 +224,37 @@ impl Class {
             let noisy = scene.with_noise(scene.latents.clone(), noise.clone(), &times);
             let posed = rng.uniform() >= WITHOUT_CAMERA;
             let asked = Asked { noisy, times: &times, texts: &texts, looks: scene.looks, posed };
-            self.apprentice(scene, settings).learn(asked, noise);
+            self.apprentice(scene, settings)?.learn(asked, noise);
         }
+        Ok(())
     }
 
-    fn apprentice(&mut self, scene: &Scene<'_>, settings: &Settings) -> &mut dyn Apprentice {
-        self.apprentice.get_or_insert_with(|| scene.prior.apprentice(scene.seed, &settings.study())).as_mut()
+    fn apprentice(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<&mut dyn Apprentice> {
+        let apprentice =
+            self.apprentice.get_or_insert_with(|| scene.prior.apprentice(scene.seed, &settings.study())).as_mut();
+        if let Some(kept) = self.kept.take() {
+            apprentice.take_up(&kept)?;
+        }
+        Ok(apprentice)
+    }
+
+    /// What the apprentice has learned so far.
+    pub fn keep(&mut self) -> Kept {
+        self.apprentice.as_mut().map(|apprentice| apprentice.keep()).unwrap_or_default()
+    }
+
+    /// Lets it go on from there at the next step.
+    pub fn take_up(&mut self, kept: Kept) {
+        self.kept = Some(kept).filter(|kept| !kept.is_empty());
     }
 
     /// Variational distillation with the entropy's weight `blind`: what the model sees less what the scene is.
-    pub fn guide(&mut self, scene: &Scene<'_>, settings: &Settings, blind: f32) -> Guided {
-        self.learn(scene, settings);
+    pub fn guide(&mut self, scene: &Scene<'_>, settings: &Settings, blind: f32) -> Result<Guided> {
+        self.learn(scene, settings)?;
         let noised = scene.noised(settings);
         let seen = scene.guided(settings, &noised);
-        let own = self.sees(scene, settings, &noised, blind);
+        let own = self.sees(scene, settings, &noised, blind)?;
         let gradient = (seen.clone() - own) * scene.weights(settings.weight, &noised.times);
-        scene.say(gradient, noised, seen, settings)
+        Ok(scene.say(gradient, noised, seen, settings))
     }
 }

@@ -5,6 +5,7 @@ use retort_fields::error::Result;
 
 use super::parts::Class;
 use super::{Guidance, Guided, Scene, Settings};
+use crate::prior::Kept;
 
 /// The loss with its apprentice.
 #[derive(Default)]
@@ -12,6 +13,14 @@ pub struct Vsd(Class);
 
 impl Guidance for Vsd {
     fn guide(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<Guided> {
-        Ok(self.0.guide(scene, settings, 0.0))
+        self.0.guide(scene, settings, 0.0)
+    }
+
+    fn keep(&mut self) -> Kept {
+        self.0.keep()
+    }
+
+    fn take_up(&mut self, kept: Kept) {
+        self.0.take_up(kept);
     }
 }

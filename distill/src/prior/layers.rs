@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::tensor;
 use retort_fields::ops::conv::conv;
@@ -55,15 +55,27 @@ pub fn kept((name, shape): &Shape, values: Vec<f32>, table: bool, device: &Devic
     if values.iter().any(|v| !v.is_finite()) {
         return Err(Error::new(format!("{name} is not finite")));
     }
-    let n = values.len();
-    let whole = Tensor::<1>::from_data(TensorData::new(values, [n]), device);
-    Ok(match shape[..] {
-        [o] => whole.reshape([1, o]),
-        [rows, columns] if table => whole.reshape([rows, columns]),
-        [o, i] | [o, i, 1, 1] => whole.reshape([o, i]).transpose(),
-        [o, i, 3, 3] => whole.reshape([o, i, 3, 3]).permute([2, 3, 1, 0]).reshape([9 * i, o]),
+    // Laid out here and not by views of tensors: products round by layout, and what is read again from a checkpoint lies
+    // in one piece.
+    let (values, shape) = match shape[..] {
+        [o] => (values, [1, o]),
+        [rows, columns] if table => (values, [rows, columns]),
+        [o, i] | [o, i, 1, 1] => (turned(&values, [o, i, 1]), [i, o]),
+        [o, i, 3, 3] => (turned(&values, [o, i, 9]), [9 * i, o]),
         _ => return Err(Error::new(format!("{name} is {shape:?}, which no layer here has"))),
-    })
+    };
+    Ok(tensor(values, shape, device))
+}
+
+/// `[outputs, inputs, taps]` as `[taps, inputs, outputs]`.
+fn turned(values: &[f32], [outputs, inputs, taps]: [usize; 3]) -> Vec<f32> {
+    let mut turned = vec![0.0; values.len()];
+    for (output, row) in values.chunks_exact((inputs * taps).max(1)).enumerate() {
+        for (at, value) in row.iter().enumerate() {
+            turned[((at % taps) * inputs + at / taps) * outputs + output] = *value;
+        }
+    }
+    turned
 }
 
 impl Layers {

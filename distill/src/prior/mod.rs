@@ -226,6 +226,9 @@ pub struct Study {
     pub rate: f32,
 }
 
+/// Tensors of a checkpoint: name, shape, values.
+pub type Kept = Vec<(String, [usize; 2], Vec<f32>)>;
+
 /// A model of the pictures that a scene has now.
 pub trait Apprentice: Send {
     /// The noise that it sees, as [`Prior::epsilon`].
@@ -233,4 +236,13 @@ pub trait Apprentice: Send {
 
     /// One step towards seeing `noise` in what is asked; returns the mean squared error before it.
     fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32;
+
+    /// What it has learned so far, to go on from.
+    fn keep(&mut self) -> Kept;
+
+    /// Takes up what [`Apprentice::keep`] gave of one like it.
+    ///
+    /// # Errors
+    /// When it was of another.
+    fn take_up(&mut self, kept: &Kept) -> Result<()>;
 }

@@ -1,11 +1,12 @@
 //! A copy of a denoiser that learns what the scene's own pictures look like (Wang et al. 2023): the same for every prior.
 
 use burn::tensor::Tensor;
-use retort_fields::field::values;
+use retort_fields::error::{Error, Result};
+use retort_fields::field::{tensor, values};
 use retort_fields::ops::adam::{self, AdamSpec, Moments};
 use retort_fields::registry::detached_inner;
 
-use super::{Apprentice, Asked};
+use super::{Apprentice, Asked, Kept};
 
 /// A denoiser with weights on a gradient graph.
 pub trait Learner: Send {
@@ -16,7 +17,7 @@ pub trait Learner: Send {
     fn trained_mut(&mut self) -> Vec<&mut Tensor<2>>;
 }
 
-/// The pupil: AdamW on the learner's weights.
+/// The pupil: `AdamW` on the learner's weights.
 pub struct Pupil<L> {
     learner: L,
     moments: Vec<Moments>,
@@ -57,5 +58,44 @@ impl<L: Learner> Apprentice for Pupil<L> {
             *weight = Tensor::from_inner(new).require_grad();
         }
         value
+    }
+
+    fn keep(&mut self) -> Kept {
+        let mut kept = vec![("steps".to_string(), [1, 1], vec![self.steps as f32])];
+        for (i, weight) in self.learner.trained_mut().into_iter().enumerate() {
+            let weight = detached_inner(weight.clone());
+            let shape = weight.dims();
+            kept.push((format!("weight.{i}"), shape, values(weight)));
+            if let Some(Moments { m, v }) = self.moments.get(i) {
+                kept.push((format!("m.{i}"), shape, values(m.clone())));
+                kept.push((format!("v.{i}"), shape, values(v.clone())));
+            }
+        }
+        kept
+    }
+
+    fn take_up(&mut self, kept: &Kept) -> Result<()> {
+        let odd =
+            |what: &str| Error::new(format!("the loss's apprentice in the checkpoint is of another size: {what}"));
+        let find = |name: &str| kept.iter().find(|(n, ..)| n == name).map(|(_, shape, values)| (*shape, values));
+        let (_, steps) = find("steps").ok_or_else(|| odd("steps"))?;
+        let mut moments = Vec::new();
+        for (i, weight) in self.learner.trained_mut().into_iter().enumerate() {
+            let device = weight.device().without_autodiff();
+            let one = |part: &str| {
+                let name = format!("{part}.{i}");
+                let (shape, values) =
+                    find(&name).filter(|(shape, _)| *shape == weight.dims()).ok_or_else(|| odd(&name))?;
+                Ok::<_, Error>(tensor(values.clone(), shape, &device))
+            };
+            let new = one("weight")?;
+            // Before its first lesson it has none.
+            if steps.first().is_some_and(|steps| *steps > 0.0) {
+                moments.push(Moments { m: one("m")?, v: one("v")? });
+            }
+            *weight = Tensor::from_inner(new).require_grad();
+        }
+        (self.moments, self.steps) = (moments, steps.first().copied().unwrap_or(0.0) as u32);
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use retort_fields::field::values;
 use retort_fields::rng::Rng;
 
 use super::noise::Noise;
-use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Study};
+use super::{Apprentice, Asked, Kept, Look, Prior, Prompt, Read, Study};
 
 /// Normal with the prompt as its mean and a deviation; without a prompt around another mean.
 pub struct Normal {
@@ -117,5 +117,13 @@ impl Apprentice for Student {
             self.seen.entry(asked.looks[view].azimuth.to_bits()).or_default().push(clean);
         }
         0.0
+    }
+
+    fn keep(&mut self) -> Kept {
+        Kept::new()
+    }
+
+    fn take_up(&mut self, _kept: &Kept) -> Result<()> {
+        Ok(())
     }
 }

@@ -29,6 +29,7 @@ impl PerLevel {
 
 /// A denoiser: diffusers' `UNet2DConditionModel`.
 #[derive(Clone, Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the file has them")]
 pub struct UnetConfig {
     /// Side of the latents that it was taught with.
     #[serde(default = "default_64")]

@@ -64,7 +64,7 @@ impl Weights {
         let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, &e))?;
         let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
         names.sort();
-        if let Some(name) = names.iter().find(|n| n.contains(".safetensors.index.") && n.ends_with(".json")) {
+        if let Some(name) = names.iter().find(|n| n.contains(".safetensors.index.") && ends(n, &["json"])) {
             let path = folder.join(name);
             let index: Index = super::config::read_up_to(&path, 64 << 20)?;
             let mut files: Vec<&String> = index.weight_map.values().collect();
@@ -78,7 +78,7 @@ impl Weights {
             }
             return Ok(Self { folder: folder.to_path_buf(), places });
         }
-        let pickled = names.iter().find(|n| n.ends_with(".bin") || n.ends_with(".pt") || n.ends_with(".ckpt"));
+        let pickled = names.iter().find(|n| ends(n, &["bin", "pt", "ckpt"]));
         Err(match pickled {
             Some(name) => Error::new(format!("only {name} is there, a pickle, which may run code when it is read"))
                 .file(folder)
@@ -143,6 +143,12 @@ impl Weights {
         }
         Ok(Layers::new(weights))
     }
+}
+
+/// Whether a file's name has one of these endings.
+fn ends(name: &str, endings: &[&str]) -> bool {
+    let ending = Path::new(name).extension();
+    ending.is_some_and(|e| endings.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
 }
 
 /// A linear map may be kept as a 1 × 1 convolution, and the other way round.

@@ -82,7 +82,7 @@ fn named(name: &str) -> Result<(PathBuf, Vec<(PathBuf, f32)>)> {
 
 /// Whether this names a folder, perhaps with adapters.
 pub fn is_folder(name: &str) -> bool {
-    named(name).is_ok_and(|(folder, _)| folder.is_dir())
+    Path::new(name).is_dir() || name.split('+').next().is_some_and(|folder| Path::new(folder).is_dir())
 }
 
 /// The denoiser's configuration, in either of the two ways that it is written.
@@ -211,7 +211,7 @@ impl Denoiser {
     }
 }
 
-/// The cameras' matrices with unit positions, row by row, `[n, 16]` (MVDream). Up is +Z, as there.
+/// The cameras' matrices with unit positions, row by row, `[n, 16]` (`MVDream`). Up is +Z, as there.
 fn matrices(looks: &[Look], device: &Device) -> Tensor<2> {
     let row = |look: &Look| {
         let m = look.camera.world_from_camera.matrix3;
@@ -247,7 +247,8 @@ impl Prior for Stable {
             return Err(Error::new("the prompt is empty").remedy("say what to make"));
         }
         let told = self.tokens.tell(prompt)?;
-        let mut notes = vec![self.costs.clone()];
+        // Said once, whatever else is read.
+        let mut notes = if self.denoiser.prompts.is_empty() { vec![self.costs.clone()] } else { Vec::new() };
         if told.cut > 0 {
             notes.push(format!("the prompt is too long: its last {} tokens are not read", told.cut));
         }
@@ -291,7 +292,7 @@ impl Prior for Stable {
         self.denoiser.epsilon(&self.denoiser.unet, &asked, cameras)
     }
 
-    /// Rings as MVDream was taught with; else all around, from a little below to half above, as threestudio has it.
+    /// Rings as `MVDream` was taught with; else all around, from a little below to half above, as threestudio has it.
     fn looks(&self, scenes: usize, rng: &mut Rng) -> Vec<Look> {
         let (side, turn) = (self.side(), std::f32::consts::TAU);
         let rings = self.sees_rings();

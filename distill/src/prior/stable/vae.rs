@@ -162,10 +162,10 @@ impl Vae {
         for piece in self.pieces(side) {
             x = self.run(&self.layers, &piece, x, side);
         }
-        self.posterior(x, side)
+        self.posterior(&x, side)
     }
 
-    fn posterior(&self, x: Tensor<2>, side: usize) -> Posterior {
+    fn posterior(&self, x: &Tensor<2>, side: usize) -> Posterior {
         let (c, inner) = (self.config.latent_channels, side / self.config.factor());
         let part = |first: usize| pictures(x.clone().narrow(1, first, c), inner);
         Posterior { mean: part(0), logvar: part(c).clamp(-30.0, 20.0) }

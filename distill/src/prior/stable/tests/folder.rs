@@ -138,6 +138,9 @@ fn replace(folder: &Path, file: &str, from: &str, to: &str) {
     std::fs::write(path, text.replace(from, to)).expect("written");
 }
 
+/// Names, shapes and bytes of a file.
+type Halves = Vec<(String, Vec<usize>, Vec<u8>)>;
+
 /// Half-precision weights in two files with an index, old names of the autoencoder's attention, the text encoder's names
 /// without their first part: the same answers as from the plain folder, to half precision.
 #[test]
@@ -146,7 +149,7 @@ fn other_ways_of_writing_are_the_same_model() {
     let half = |path: &Path, to: &[&str], rename: &dyn Fn(&str) -> String| {
         let bytes = std::fs::read(path).expect("a file");
         let file = safetensors::SafeTensors::deserialize(&bytes).expect("a file");
-        let mut parts: Vec<Vec<(String, Vec<usize>, Vec<u8>)>> = vec![Vec::new(); to.len()];
+        let mut parts: Vec<Halves> = vec![Vec::new(); to.len()];
         let mut map = serde_json::Map::new();
         for (i, (name, view)) in file.tensors().into_iter().enumerate() {
             let floats = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));

@@ -1,4 +1,4 @@
-//! Against diffusers, transformers and MVDream's own code: tiny models with weights by formula, and what those made of
+//! Against diffusers, transformers and `MVDream`'s own code: tiny models with weights by formula, and what those made of
 //! them (`tests/golden/stable/make.py`).
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ macro_rules! golden {
             .expect("a golden file")
     };
 }
-pub(self) use golden;
+use golden;
 
 /// The recipe's `numbers`: even from −1 to 1.
 fn numbers(name: &str, n: usize) -> Vec<f64> {

@@ -119,6 +119,15 @@ fn an_apprentice_learns_with_cameras() {
         assert!(losses[7] < 0.9 * losses[0], "it learns: {losses:?}");
         let (with, without) = (values(pupil.epsilon(asked(true))), values(pupil.epsilon(asked(false))));
         assert!(with.iter().zip(&without).any(|(a, b)| (a - b).abs() > 1e-4), "it knows the camera");
+        // Another one goes on from there, and one of another size does not.
+        let kept = pupil.keep();
+        let mut other = stable.apprentice(7, &Study { rank, rate: 3e-3 });
+        other.take_up(&kept).expect("one like it");
+        assert!(values(other.epsilon(asked(true))) == with, "bit for bit");
+        assert_eq!(pupil.learn(asked(true), noise.clone()), other.learn(asked(true), noise.clone()));
+        let [a, b] = [pupil.as_ref(), other.as_ref()].map(|p| values(p.epsilon(asked(true))));
+        assert!(a == b, "the next lesson, too");
+        assert!(stable.apprentice(0, &Study { rank: 2, rate: 3e-3 }).take_up(&kept).is_err());
     }
 }
 
