@@ -19,7 +19,7 @@ use retort_fields::registry::AnyField;
 use super::mesh::{self, Way};
 use super::train::options;
 use super::work::{Finished, Place};
-use super::{PRESET, Stop, made_by, work};
+use super::{PRESET, Stop, made_by, measure, work};
 use crate::cli::{self, Common};
 use crate::output;
 use crate::pictures::Picture;
@@ -95,11 +95,12 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
         finished = Finished { field: second.field, outcome: finished.outcome, seconds };
     }
     let Finished { field, outcome, seconds } = finished;
-    let (bytes, notes) = files::any::save(&field, &provenance(outcome.steps, seconds), &place.out)?;
+    let made = provenance(outcome.steps, seconds);
+    let (bytes, notes) = files::any::save(&field, &made, &place.out)?;
     report.notes(&notes);
     place.finish();
     if let Some(path) = &args.mesh {
-        let way = Way { options: Options::default(), lit: false, background: [1.0; 3] };
+        let way = Way { options: Options::default(), lit: false, background: measure::background(&made) };
         let Some((mesh, bytes)) = mesh::write(&*field, &way, path, report)? else { return Err(Stop::interrupted()) };
         report.note(&format!("{}: {}\n{}", path.display(), size(bytes), mesh::lines(&mesh).join("\n")));
     }

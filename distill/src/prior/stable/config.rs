@@ -198,7 +198,9 @@ impl UnetConfig {
         let sizes =
             [self.in_channels, self.out_channels, self.cross_attention_dim, self.norm_num_groups, self.sample_size];
         let widths = self.block_out_channels.iter();
-        if sizes.iter().chain(widths.clone()).any(|n| !(1..=16_384).contains(n)) || self.layers_per_block > 16 {
+        let layers =
+            (1..=16).contains(&self.layers_per_block) && (0..levels).all(|l| (1..=64).contains(&self.depth(l)));
+        if sizes.iter().chain(widths.clone()).any(|n| !(1..=16_384).contains(n)) || !layers {
             return refuse("a size of 0 or far beyond what is usual");
         }
         if !one_for_each(&self.attention_head_dim) || !one_for_each(&self.transformer_layers_per_block) {
@@ -285,7 +287,10 @@ impl VaeConfig {
         if !(1..=8).contains(&widths.len()) || self.norm_num_groups == 0 || !widths.iter().all(fits) {
             return refuse("block_out_channels of the autoencoder");
         }
-        if self.in_channels != 3 || !(1..=64).contains(&self.latent_channels) || self.layers_per_block > 16 {
+        if self.in_channels != 3
+            || !(1..=64).contains(&self.latent_channels)
+            || !(1..=16).contains(&self.layers_per_block)
+        {
             return refuse("the autoencoder's number of channels or layers");
         }
         if self.shift_factor.is_some_and(|s| s != 0.0) || !self.use_quant_conv || !self.mid_block_add_attention {

@@ -108,8 +108,8 @@ impl Cost {
 
     /// Operations of a step of score distillation.
     pub fn step(&self) -> f64 {
-        // In once and back once, which computes the way in a second time.
-        self.denoise * self.pictures + 3.0 * self.encode * self.pictures / 2.0
+        // In once; the way back computes it twice more, for what goes into each piece and piece by piece, and then goes back.
+        self.denoise * self.pictures + 4.0 * self.encode * self.pictures / 2.0
     }
 
     /// Refuses a model that this machine has no memory for.

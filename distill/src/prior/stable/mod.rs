@@ -91,11 +91,12 @@ fn unet_config(folder: &Path) -> Result<UnetConfig> {
     let value: serde_json::Value = read(&path)?;
     let odd = |e: Error| e.file(&path);
     let not_understood = |e: serde_json::Error| odd(Error::new(format!("not understood: {e}")));
-    if value.get("model_channels").is_some() {
+    let config = if value.get("model_channels").is_some() {
         let config: ldm::LdmConfig = serde_json::from_value(value).map_err(not_understood)?;
-        return config.unet().map_err(odd);
-    }
-    let config: UnetConfig = serde_json::from_value(value).map_err(not_understood)?;
+        config.unet().map_err(odd)?
+    } else {
+        serde_json::from_value(value).map_err(not_understood)?
+    };
     config.check().map_err(odd)?;
     Ok(config)
 }

@@ -111,6 +111,8 @@ fn what_is_wrong_with_a_folder_is_said() {
         (|f| replace(f, "unet/config.json", "\"CrossAttnDownBlock2D\"", "\"AttnDownBlock2D\""), &["AttnDownBlock2D"]),
         (|f| replace(f, "unet/config.json", "[32,64]", "[32,96]"), &["unet", "config.json makes it"]),
         (|f| replace(f, "unet/config.json", "[32,64]", "[0,64]"), &["unet/config.json", "0"]),
+        (|f| replace(f, "unet/config.json", "\"layers_per_block\":2", "\"layers_per_block\":0"), &["unet/config.json"]),
+        (|f| replace(f, "vae/config.json", "\"layers_per_block\":1", "\"layers_per_block\":0"), &["vae/config.json"]),
         (|f| replace(f, "unet/config.json", "\"cross_attention_dim\":32", "\"cross_attention_dim\":48"), &["families"]),
         (|f| replace(f, "scheduler/scheduler_config.json", "scaled_linear", "squared"), &["beta_schedule squared"]),
         (|f| std::fs::write(f.join("tokenizer/vocab.json"), "{}").expect("written"), &["tokenizer"]),
@@ -128,6 +130,10 @@ fn what_is_wrong_with_a_folder_is_said() {
         assert!(!error.contains('\n'), "one line: {error}");
     }
     open(sd1_folder().path()).expect("a whole folder is read");
+    // The other way of writing a denoiser's configuration is checked before anything is built upon it, too.
+    let folder = folder_of(include_str!("../../../../../tests/golden/stable/multiview.json"));
+    replace(folder.path(), "unet/config.json", "\"num_res_blocks\":2", "\"num_res_blocks\":1000000");
+    assert!(open(folder.path()).is_err_and(|e| e.to_string().contains("unet/config.json")));
     assert!(open(Path::new("/nowhere")).is_err_and(|e| e.to_string().contains("no such folder")));
 }
 
