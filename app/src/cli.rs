@@ -342,7 +342,7 @@ fn kind() -> impl TypedValueParser<Value = Kind> {
 }
 
 fn loss() -> impl TypedValueParser<Value = Loss> {
-    let names = Loss::ALL.iter().filter(|loss| **loss != Loss::Dds).map(|loss| loss.name());
+    let names = Loss::makers().map(Loss::name);
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Loss>())
 }
 

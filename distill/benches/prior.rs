@@ -5,9 +5,9 @@ mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use retort_distill::prior::builtin::Builtin;
-use retort_distill::prior::layers::attend;
 use retort_distill::prior::{Asked, Look, Prior, Text};
 use retort_fields::field::{tensor, values};
+use retort_fields::ops::attend::{Groups, attend};
 
 use common::{Bench, uniform};
 
@@ -16,7 +16,8 @@ fn main() {
     let rows = |name: &str| uniform(name, 2 * 256 * 128, -1.0, 1.0);
     let [q, k, v] = ["attend q", "attend k", "attend v"].map(|name| tensor(rows(name), [512, 128], &device));
     let grad = rows("attend grad");
-    let seen = || values(attend(q.clone(), k.clone(), v.clone(), 2, 4, false));
+    let groups = Groups { groups: 2, heads: 4, causal: false };
+    let seen = || values(attend(q.clone(), k.clone(), v.clone(), groups));
     bench.run("prior_attend", 512, Some(-0.850_386_562_001_053_9), seen, |y| dot(&y, &grad));
 
     let prior = Builtin::new(&device).expect("the prior that comes with the program");

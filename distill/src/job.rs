@@ -88,11 +88,11 @@ pub struct Job {
     thread: Option<JoinHandle<End>>,
     /// The last event of a job whose thread could not even start.
     stillborn: Option<Event>,
-    field: Option<AnyField>,
+    fields: Vec<AnyField>,
 }
 
-/// The last event, and the field if there is a sound one.
-type End = (Event, Option<AnyField>);
+/// The last event, and the fields if there are sound ones.
+type End = (Event, Vec<AnyField>);
 
 /// Gives orders to a job from any thread. They are obeyed after the step that is being done.
 #[derive(Clone)]
@@ -184,7 +184,7 @@ impl Job {
             Ok(thread) => (Some(thread), None),
             Err(e) => (None, Some(Event::Failed(Error::new(format!("no thread could be started: {e}"))))),
         };
-        Self { shared, events, thread, stillborn, field: None }
+        Self { shared, events, thread, stillborn, fields: Vec::new() }
     }
 
     /// A handle to give orders with, from any thread.
@@ -208,16 +208,21 @@ impl Job {
 
     /// Waits for the job's end and gives the field as it was then; none where the job failed. Events that nobody has
     /// read are lost.
-    pub fn join(mut self) -> Option<AnyField> {
+    pub fn join(self) -> Option<AnyField> {
+        self.join_all().into_iter().next()
+    }
+
+    /// As [`Job::join`]; behind the field are those that were made beside it ([`Task::others`]).
+    pub fn join_all(mut self) -> Vec<AnyField> {
         while self.next_event().is_some() {}
-        self.field.take()
+        std::mem::take(&mut self.fields)
     }
 
     /// The last event, once: the runner lets go of the channel only when it returns.
     fn end(&mut self) -> Option<Event> {
         let Some(thread) = self.thread.take() else { return self.stillborn.take() };
-        let (event, field) = thread.join().unwrap_or_else(|panic| (Event::Failed(panicked(&*panic)), None));
-        self.field = field;
+        let (event, fields) = thread.join().unwrap_or_else(|panic| (Event::Failed(panicked(&*panic)), Vec::new()));
+        self.fields = fields;
         Some(event)
     }
 }
@@ -236,12 +241,13 @@ fn run(runner: Runner) -> End {
         match runner.work() {
             Ok(event) => {
                 runner.look_once_more();
-                (event, Some(runner.task.current()))
+                let others = runner.task.others();
+                (event, std::iter::once(runner.task.current()).chain(others).collect())
             }
-            Err(error) => (Event::Failed(error), None),
+            Err(error) => (Event::Failed(error), Vec::new()),
         }
     };
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| (Event::Failed(panicked(&*panic)), None))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| (Event::Failed(panicked(&*panic)), Vec::new()))
 }
 
 /// The error that a panic becomes.

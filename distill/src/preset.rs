@@ -430,7 +430,8 @@ fn put(table: &mut Table, key: &str, mut value: Value) -> Result<()> {
     let last = parts.pop().ok_or_else(unknown)?;
     let mut at = table;
     for part in parts {
-        at = at.get_mut(part).and_then(Value::as_table_mut).ok_or_else(unknown)?;
+        // A table that is not there yet may be one that is allowed to be: whoever reads the whole knows.
+        at = at.entry(part).or_insert_with(|| Table::new().into()).as_table_mut().ok_or_else(unknown)?;
     }
     let old = at.get(last);
     if let (Some(Value::Float(_)), &Value::Integer(whole)) = (old, &value) {

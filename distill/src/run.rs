@@ -229,6 +229,11 @@ impl Run {
         self.seed.wrapping_add(u64::from(self.returns).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
+    /// Plans as many steps as another run that it goes along with.
+    pub(crate) fn keep_pace(&mut self, with: &Self) {
+        self.of = with.of;
+    }
+
     /// The field without gradients: its moving average where it has one.
     pub fn current(&self) -> AnyField {
         let mut current = self.field.frozen();
@@ -414,6 +419,14 @@ impl Run {
     /// # Errors
     /// When the place cannot be written, or the run diverges again and again.
     pub fn save(&mut self, path: &Path, work: &str, extra: Extra) -> Result<()> {
+        self.archived(work, extra).and_then(|archive| archive.write(path).map(drop)).map_err(|e| e.file(path))
+    }
+
+    /// What [`Run::save`] writes.
+    ///
+    /// # Errors
+    /// When the run diverges again and again.
+    pub(crate) fn archived(&mut self, work: &str, extra: Extra) -> Result<Archive> {
         // A checkpoint that cannot be loaded would take the place of one that can.
         self.mend()?;
         let counters = Counters {
@@ -428,7 +441,7 @@ impl Run {
         };
         let counters = serde_json::to_value(counters).map_err(|e| Error::new(e.to_string()))?;
         let mut archive = Archive { json: json!({ "counters": counters, "extra": extra.json }), ..Archive::default() };
-        write_into(&mut archive, &self.field, &Provenance::default(), true).map_err(|e| e.file(path))?;
+        write_into(&mut archive, &self.field, &Provenance::default(), true)?;
         self.optimiser.write_into(&mut archive);
         if let Some(average) = &self.average {
             for param in average.params() {
@@ -441,7 +454,7 @@ impl Run {
         }
         let named = extra.tensors.into_iter().map(|(name, shape, data)| (format!("{EXTRA}{name}"), shape, data));
         archive.tensors.extend(named);
-        archive.write(path).map(|_| ())
+        Ok(archive)
     }
 
     /// Takes up a run that [`Run::save`] wrote; `self` is a fresh run of the same preset. Returns what the task saved.
@@ -453,7 +466,8 @@ impl Run {
         self.restore_from(&mut archive, work).map_err(|e| e.file(path))
     }
 
-    fn restore_from(&mut self, archive: &mut Archive, work: &str) -> Result<Extra> {
+    /// As [`Run::restore`].
+    pub(crate) fn restore_from(&mut self, archive: &mut Archive, work: &str) -> Result<Extra> {
         let mut json = archive.json.clone();
         let counters = json.get_mut("counters").map(Value::take).unwrap_or_default();
         let counters: Counters = serde_json::from_value(counters)

@@ -58,6 +58,11 @@ pub trait Task: Send {
     /// The field as it is now, without gradients; cheap, because values are shared.
     fn current(&self) -> AnyField;
 
+    /// Other fields that the work makes beside it; most make none.
+    fn others(&self) -> Vec<AnyField> {
+        Vec::new()
+    }
+
     /// Writes everything that the work needs to go on bit for bit. The file at `path` is replaced at once or not at
     /// all, so that a cut of power leaves the last one whole.
     ///

@@ -42,7 +42,7 @@ pub fn run(args: &cli::Convert, common: &Common, report: &mut Report) -> Result<
         Some(checkpoint) => Convert::resume(&teacher, &preset, checkpoint, &options, &device)?,
         None => Convert::new(&teacher, &preset, &options, &device)?,
     };
-    let Finished { field, outcome, seconds } = work::run(Box::new(task), &place.checkpoint, common.time, report)?;
+    let Finished { field, outcome, seconds, .. } = work::run(Box::new(task), &place.checkpoint, common.time, report)?;
 
     let provenance = Provenance {
         made_by: made_by(),

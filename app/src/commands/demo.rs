@@ -185,7 +185,7 @@ impl Demo<'_> {
             Some(checkpoint) => Convert::resume(&teacher, &preset, checkpoint, &options, &device)?,
             None => Convert::new(&teacher, &preset, &options, &device)?,
         };
-        let Finished { field, outcome, seconds } = work::run(Box::new(task), &place.checkpoint, limit, report)?;
+        let Finished { field, outcome, seconds, .. } = work::run(Box::new(task), &place.checkpoint, limit, report)?;
         let provenance = Provenance {
             made_by: made_by(),
             from: format!("converted from the demo scene ({})", self.teacher.kind()),

@@ -53,7 +53,7 @@ pub fn run(args: &cli::Edit, common: &Common, report: &mut Report) -> Result<(),
     if let Some(checkpoint) = place.resumed() {
         task.go_on(checkpoint)?;
     }
-    let Finished { field: changed, outcome, seconds } =
+    let Finished { field: changed, outcome, seconds, .. } =
         work::run(Box::new(task), &place.checkpoint, common.time, report)?;
     let provenance = Provenance {
         made_by: made_by(),

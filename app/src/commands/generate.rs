@@ -1,6 +1,6 @@
 //! `retort generate`: a prompt in, a field out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use retort_distill::RunOptions;
 use retort_distill::convert::Convert;
@@ -43,11 +43,19 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
     let kind = args.then.unwrap_or(args.to);
     let out = output::field_path(args.out.as_deref(), &output::field_name(&file_stem(&args.prompt), kind), kind)?;
     let place = Place::claim(out, common)?;
+    let beside: Vec<PathBuf> = (2..=system.particles).map(|i| numbered(&place.out, i)).collect();
+    beside.iter().try_for_each(|path| output::check(path, common.overwrite))?;
+    let stage = then.as_ref().map(|_| {
+        let stem = format!("{}-first", output::stem(&place.out));
+        place.out.with_file_name(output::field_name(&stem, args.to))
+    });
+    stage.as_deref().map(|path| output::check(path, common.overwrite)).transpose()?;
     args.preview.as_deref().map(|path| output::check(path, common.overwrite)).transpose()?;
     args.mesh.as_deref().map(|path| mesh::claim(path, common)).transpose()?;
     let device = device::choose(&common.device)?;
     let (prior, read) = ask(prior(&args.prior, &device)?, &args.prompt)?;
     tell(prior.name(), &read, report);
+    report.notes(&system.notes(args.to));
     if let Some(path) = &args.preview {
         let sight = preview(prior.as_ref(), read.prompt, PREVIEW, common.seed, &device)?;
         let rgb = sight.rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).map(|v| f32::from(v) / 255.0).collect();
@@ -85,19 +93,35 @@ pub fn run(args: &cli::Generate, common: &Common, report: &mut Report) -> Result
     };
     let ended = work::run_keeping(Box::new(task), &place.checkpoint, common.time, report);
     let mut finished = keep(ended, report)?;
-    if let Some(preset) = &then {
+    if let Some((preset, stage)) = then.as_ref().zip(stage.as_ref()) {
+        // The second stage is a conversion of this file, and is gone on with as one where it is interrupted.
+        files::any::save(&finished.field, &provenance(finished.outcome.steps, finished.seconds), stage)?;
         report.note(&format!("distilling it into {kind}"));
         let options = RunOptions { steps: None, time: None, ..options };
         let task = Convert::new(Subject::from(&finished.field), preset, &options, &device)?;
-        let ended = work::run_keeping(Box::new(task), &place.checkpoint, None, report);
-        let second = keep(ended, report)?;
+        let second = match work::run_keeping(Box::new(task), &place.checkpoint, None, report) {
+            Ok(second) => second,
+            Err((Stop::Interrupted(error), _)) => {
+                let words = [stage, &place.out].map(|path| work::quoted(&path.to_string_lossy()));
+                let line =
+                    format!("retort convert {} --to {kind} -o {} --seed {} --resume", words[0], words[1], common.seed);
+                return Err(Stop::Interrupted(error.remedy(format!("continue with: {line}"))));
+            }
+            Err((stop, _)) => return Err(stop),
+        };
         let seconds = finished.seconds + second.seconds;
-        finished = Finished { field: second.field, outcome: finished.outcome, seconds };
+        finished = Finished { field: second.field, seconds, ..finished };
+        // One that stays does no harm.
+        let _ = std::fs::remove_file(stage);
     }
-    let Finished { field, outcome, seconds } = finished;
+    let Finished { field, others, outcome, seconds } = finished;
     let made = provenance(outcome.steps, seconds);
     let (bytes, notes) = files::any::save(&field, &made, &place.out)?;
     report.notes(&notes);
+    for (other, path) in others.iter().zip(&beside) {
+        let (bytes, _) = files::any::save(other, &made, path)?;
+        report.note(&format!("{}: {}, another particle", path.display(), size(bytes)));
+    }
     place.finish();
     if let Some(path) = &args.mesh {
         let way = Way { options: Options::default(), lit: false, background: measure::background(&made) };
@@ -136,10 +160,17 @@ pub fn prior(name: &str, device: &Device) -> Result<Box<dyn Prior>> {
 pub fn tell(name: &str, read: &Read, report: &mut Report) {
     let what = if name == "built-in" { ", a small demonstration," } else { "" };
     report.note(&format!("the {name} prior{what} reads: {}", read.meaning));
-    if !read.unknown.is_empty() {
-        report.note(&format!("it does not know: {}", read.unknown.join(", ")));
-    }
-    report.notes(&read.notes);
+    report.notes(&read.remarks());
+}
+
+/// `name-2.safetensors` of `name.safetensors`.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(ending) => format!("{stem}-{number}.{}", ending.to_string_lossy()),
+        None => format!("{stem}-{number}"),
+    };
+    path.with_file_name(name)
 }
 
 /// A file's name for a prompt: its first words.
@@ -156,7 +187,15 @@ pub fn file_stem(prompt: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::file_stem;
+    use std::path::Path;
+
+    use super::{file_stem, numbered};
+
+    #[test]
+    fn particles_are_numbered() {
+        assert_eq!(numbered(Path::new("a/b.c.ply"), 2), Path::new("a/b.c-2.ply"));
+        assert_eq!(numbered(Path::new("b"), 3), Path::new("b-3"));
+    }
 
     #[test]
     fn a_prompt_becomes_a_files_name() {

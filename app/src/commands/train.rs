@@ -35,7 +35,7 @@ pub fn run(args: &cli::Train, common: &Common, report: &mut Report) -> Result<()
         Some(checkpoint) => Train::resume(data, &preset, checkpoint, &options, &device)?,
         None => Train::new(data, &preset, &options, &device)?,
     };
-    let Finished { field, outcome, seconds } = work::run(Box::new(task), &place.checkpoint, common.time, report)?;
+    let Finished { field, outcome, seconds, .. } = work::run(Box::new(task), &place.checkpoint, common.time, report)?;
 
     let provenance = Provenance {
         made_by: made_by(),

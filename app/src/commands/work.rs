@@ -63,6 +63,8 @@ impl Place {
 pub struct Finished {
     /// The field.
     pub field: AnyField,
+    /// Others that were made beside it.
+    pub others: Vec<AnyField>,
     /// Steps and quality.
     pub outcome: Outcome,
     /// How long this run took.
@@ -106,10 +108,11 @@ pub fn run_keeping(
     let end = last_event(&mut job, report);
     drop(watch);
     report.end();
-    match (end, job.join()) {
+    let mut fields = job.join_all().into_iter();
+    match (end, fields.next()) {
         (Some(Event::Done(outcome)), Some(field)) => {
             report.notes(&outcome.notes);
-            Ok(Finished { field, outcome, seconds: started.elapsed().as_secs_f32() })
+            Ok(Finished { field, others: fields.collect(), outcome, seconds: started.elapsed().as_secs_f32() })
         }
         (Some(Event::Cancelled { steps, .. }), field) => {
             Err((Stop::Interrupted(interrupted(work, steps, checkpoint)), field.filter(|_| steps > 0).map(Box::new)))

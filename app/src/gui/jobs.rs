@@ -166,6 +166,8 @@ pub struct Made {
     pub id: JobId,
     /// The field.
     pub field: AnyField,
+    /// Others that were made beside it.
+    pub others: Vec<AnyField>,
     /// How it came about.
     pub made: Provenance,
     /// Its name.
@@ -460,18 +462,18 @@ impl Jobs {
                 row.psnr.push(outcome.steps, outcome.psnr.unwrap_or(f32::NAN));
                 row.notes.extend(outcome.notes);
                 (row.phase, row.left) = (Phase::Done, None);
-                let Some(field) = job.join() else {
+                let made = row.made(job.join_all(), active.background, outcome.steps);
+                if made.is_none() {
                     row.phase = Phase::Failed("it ended without a result".into());
-                    return None;
-                };
-                Some(row.made(field, active.background, outcome.steps))
+                }
+                made
             }
             Event::Cancelled { checkpoint, steps } => {
                 row.phase = Phase::Cancelled(checkpoint);
                 // Who stops what grows from words has seen enough of it: it is kept.
                 let words = matches!(row.order.lesson, Lesson::Words { .. });
-                let field = job.join().filter(|_| words && steps > 0)?;
-                Some(row.made(field, active.background, steps))
+                let fields = job.join_all();
+                if words && steps > 0 { row.made(fields, active.background, steps) } else { None }
             }
             Event::Failed(error) => {
                 row.phase = Phase::Failed(error.to_string());
@@ -483,13 +485,15 @@ impl Jobs {
 }
 
 impl Row {
-    /// What the job has made.
-    fn made(&self, field: AnyField, background: Option<[f32; 3]>, steps: u32) -> Made {
+    /// What the job has made, if anything.
+    fn made(&self, fields: Vec<AnyField>, background: Option<[f32; 3]>, steps: u32) -> Option<Made> {
+        let mut fields = fields.into_iter();
+        let (field, others) = (fields.next()?, fields.collect());
         let Order { from, options, preset, name, .. } = self.order.clone();
         let (made_by, seconds, seed) = (made_by(), self.elapsed.as_secs_f32(), options.seed);
         let more = Provenance::default();
         let made = Provenance { made_by, from, steps, seconds, seed, preset, background, ..more };
-        Made { id: self.id, field, made, name }
+        Some(Made { id: self.id, field, others, made, name })
     }
 
     fn note(&mut self, progress: Progress, elapsed: Duration, pace: &mut Pace) {
@@ -531,10 +535,7 @@ fn prepare(order: &Order) -> Result<Ready> {
                 }
             };
             resume.map(|path| task.go_on(path)).transpose()?;
-            let mut notes = read.notes.clone();
-            if !read.unknown.is_empty() {
-                notes.push(format!("the prior does not know: {}", read.unknown.join(", ")));
-            }
+            let notes = [read.remarks(), presets.0.notes(order.kind)].concat();
             Ok(Ready { task: Box::new(task), background: None, notes })
         }
         Lesson::Teacher { objects, background } => {

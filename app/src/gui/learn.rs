@@ -125,7 +125,7 @@ impl State {
 
     /// A job's field becomes an object; it takes the place of what it learned from, which is hidden.
     pub(super) fn take_in(&mut self, made: Made) {
-        let Made { id, field, made, name } = made;
+        let Made { id, field, others, made, name } = made;
         let lesson = self.jobs.row(id).map(|row| row.order.lesson.clone());
         let (verb, from_nothing) = match &lesson {
             Some(Lesson::Photos(_)) => ("Train", true),
@@ -134,6 +134,13 @@ impl State {
             _ => ("Convert to", false),
         };
         let label = format!("{verb} {name}");
+        for (number, other) in (2..).zip(others) {
+            let name = format!("{name} {number}");
+            let asset = self.assets.add(other, made.clone(), None, name.clone());
+            if let Err(error) = self.history.add(&label, Item::new(asset, &name), true) {
+                self.trouble(&label, error);
+            }
+        }
         let asset = self.assets.add(field, made, None, name.clone());
         let item = Item::new(asset, &name);
         let added = match lesson {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{Pose, Scene as Frame, values};
+use retort_fields::files::archive::Archive;
 use retort_fields::registry::AnyField;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
@@ -19,27 +20,35 @@ use serde_json::json;
 use crate::guidance::{Guidance, Guided, Scene, Source};
 use crate::preset::{OccupancyConfig, Preset};
 use crate::prior::{Look, Prior, Prompt, Read};
-use crate::run::{Extra, Run, RunOptions};
+use crate::run::{Extra, Run, RunConfig, RunOptions};
 use crate::task::{Outcome, Progress, Sight, Task};
 
+pub mod blob;
 pub mod losses;
 mod pictures;
 mod preview;
 pub mod prompts;
 pub mod score;
+pub mod shade;
 pub mod system;
 
 pub use pictures::photograph;
 pub use preview::preview;
 pub use system::System;
 
-use pictures::{draw, over, resized, shadow, sight};
+use pictures::{Drawn, draw, over, resized, shadow, sight};
 
 /// Rings of cameras that the finished field remembers.
 const REMEMBERED: usize = 6;
 
 /// Steps that may be skipped because the prior gave no numbers.
 const MOST_WRONG: u32 = 5;
+
+/// Where a checkpoint has the particles behind the first.
+const PARTICLES: &str = "particles";
+
+/// Between the seeds of particles.
+const PARTICLE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What the last step saw, for people: pictures `[n, c, side, side]`.
 #[derive(Clone)]
@@ -63,6 +72,8 @@ pub struct Generate {
     occupancy: OccupancyConfig,
     guidance: Box<dyn Guidance>,
     run: Run,
+    /// Of the particles behind the first.
+    others: Vec<Run>,
     before: Option<Before>,
     /// What the last step saw, as latents; decoded for those who ask.
     seen: Option<Shown>,
@@ -78,6 +89,26 @@ struct Before {
     prompt: Prompt,
     /// Where it may change; everywhere where none is named.
     part: Option<Aabb>,
+}
+
+/// How a field made from text is trained: as one from photos, in the resolution that it has.
+fn run_config(preset: &Preset) -> RunConfig<'_> {
+    RunConfig { growth: &[], ..preset.train.run() }
+}
+
+/// Takes those out whose names begin with `prefix`, and the prefix off them.
+fn taken<T>(all: &mut Vec<T>, name: fn(&mut T) -> &mut String, prefix: &str) -> Vec<T> {
+    let mut own = Vec::new();
+    for mut one in std::mem::take(all) {
+        match name(&mut one).strip_prefix(prefix).map(String::from) {
+            Some(rest) => {
+                *name(&mut one) = rest;
+                own.push(one);
+            }
+            None => all.push(one),
+        }
+    }
+    own
 }
 
 /// Reads prompts into `prior`, which then is shared.
@@ -118,8 +149,21 @@ impl Generate {
             extent: 1.1 * distance,
             ..Frame::default()
         };
-        let field = preset.field.init(&scene, options.seed, device)?;
-        Self::of((prior, read.prompt, read.meaning.clone()), &field, (system, preset), options)
+        let begin = |particle: usize| {
+            let seed = options.seed.wrapping_add((particle as u64).wrapping_mul(PARTICLE));
+            let mut field = preset.field.init(&scene, seed, device)?;
+            if let Some(blob) = &system.blob {
+                blob.begin(&mut field, &preset.train.optimise, seed)?;
+            }
+            Ok((field, RunOptions { seed, ..options.clone() }))
+        };
+        let (field, first) = begin(0)?;
+        let mut made = Self::of((prior, read.prompt, read.meaning.clone()), &field, (system, preset), &first)?;
+        for particle in 1..system.particles {
+            let (field, options) = begin(particle)?;
+            made.others.push(Run::new(&field, &run_config(preset), &options)?);
+        }
+        Ok(made)
     }
 
     /// The work on `field`, whichever it is, for a prompt and what it is called in checkpoints.
@@ -129,8 +173,6 @@ impl Generate {
         (system, preset): (&System, &Preset),
         options: &RunOptions,
     ) -> Result<Self> {
-        let mut run_config = preset.train.run();
-        run_config.growth = &[];
         Ok(Self {
             guidance: system.guidance.loss.start(),
             prior,
@@ -138,7 +180,8 @@ impl Generate {
             words,
             system: system.clone(),
             occupancy: preset.train.occupancy.clone(),
-            run: Run::new(field, &run_config, options)?,
+            run: Run::new(field, &run_config(preset), options)?,
+            others: Vec::new(),
             before: None,
             seen: None,
             wrong: 0,
@@ -155,6 +198,9 @@ impl Generate {
         (system, preset): (&System, &Preset),
         options: &RunOptions,
     ) -> Result<Self> {
+        if system.particles > 1 {
+            return Err(Error::new("an edit changes one field").remedy("use particles = 1"));
+        }
         if field.scene().unbounded {
             let what = "a field of an unbounded scene cannot be edited by words";
             return Err(Error::new(what).remedy("crop it and convert the crop first"));
@@ -186,8 +232,27 @@ impl Generate {
     /// # Errors
     /// When the checkpoint is of other work or damaged.
     pub fn go_on(&mut self, path: &Path) -> Result<()> {
+        let mut archive = Archive::read(path)?;
+        self.take_up(&mut archive).map_err(|e| e.file(path))
+    }
+
+    fn take_up(&mut self, archive: &mut Archive) -> Result<()> {
         let work = self.work();
-        let extra = self.run.restore(path, &work)?;
+        let kept = archive.json.as_object_mut().and_then(|json| json.remove(PARTICLES));
+        let documents = kept.and_then(|kept| kept.as_array().cloned()).unwrap_or_default();
+        if documents.len() != self.others.len() {
+            let (kept, asked) = (documents.len() + 1, self.others.len() + 1);
+            return Err(Error::new(format!("the checkpoint has {kept} particles, not {asked}"))
+                .remedy("give the particles of the first run, or start again without --resume"));
+        }
+        for (i, (run, json)) in self.others.iter_mut().zip(documents).enumerate() {
+            let prefix = format!("{PARTICLES}.{i}.");
+            let mut own = Archive { json, ..Archive::default() };
+            own.tensors = taken(&mut archive.tensors, |tensor| &mut tensor.0, &prefix);
+            own.bytes = taken(&mut archive.bytes, |bytes| &mut bytes.0, &prefix);
+            run.restore_from(&mut own, &work)?;
+        }
+        let extra = self.run.restore_from(archive, &work)?;
         self.guidance.take_up(extra.tensors);
         Ok(())
     }
@@ -203,16 +268,18 @@ impl Generate {
         Some(Shown { own, noisy, clean, gradient })
     }
 
-    /// The field's pictures of the views, on the gradient graph: as they are drawn, RGBA, and as the model looks at them,
+    /// The field's pictures of the views, on the gradient graph: as they are drawn, and as the model looks at them,
     /// `[n, c, side, side]`.
-    fn pictures(&self, field: &AnyField, looks: &[Look]) -> Result<[Tensor<4>; 2]> {
-        let model = self.prior.side();
-        let side = self.system.drawn.as_ref().map_or(model, |s| (s.at(self.run.share()) as u32).clamp(8, model));
-        let chance = (self.run.seed(), self.run.step);
-        let drawn = draw(field, looks, (side, self.system.finer), chance)?;
+    fn pictures(&self, field: &AnyField, looks: &[Look]) -> Result<(Drawn, Tensor<4>)> {
+        let (model, share, chance) = (self.prior.side(), self.run.share(), (self.run.seed(), self.run.step));
+        let side = self.system.drawn.as_ref().map_or(model, |s| (s.at(share) as u32).clamp(8, model));
+        let light = self.system.shading.and_then(|s| s.of(share, looks.first()?, chance));
+        let oriented = self.system.losses.get(losses::ORIENT).is_some_and(|weight| weight.at(share) != 0.0);
+        let drawn = draw(field, looks, (side, self.system.finer), chance, (light.as_ref(), oriented))?;
+        let pictures = drawn.pictures.clone();
         let alpha = self.prior.sees_alpha();
-        let seen = if alpha { drawn.clone() } else { over(drawn.clone(), self.system.background.of(chance)) };
-        Ok([drawn, resized(seen, model as usize)])
+        let seen = if alpha { pictures } else { over(pictures, self.system.background.of(chance)) };
+        Ok((drawn, resized(seen, model as usize)))
     }
 
     fn refresh_occupancy(&mut self) {
@@ -230,7 +297,8 @@ impl Generate {
     /// # Errors
     /// When that has happened too often.
     fn sound(&mut self, gradient: Tensor<4>) -> Result<Tensor<4>> {
-        if values(gradient.clone()).iter().all(|v| v.is_finite()) {
+        // Nought times anything is nought, but for what is not finite.
+        if gradient.clone().mul_scalar(0.0).sum().into_scalar::<f32>() == 0.0 {
             return Ok(gradient);
         }
         self.wrong += 1;
@@ -245,7 +313,7 @@ impl Generate {
     /// What an edit starts from, from the same views through the same rays; none where nothing is edited.
     fn source(&self, looks: &[Look]) -> Result<Option<Source>> {
         let Some(before) = &self.before else { return Ok(None) };
-        let [_, pictures] = self.pictures(&before.field, looks)?;
+        let (_, pictures) = self.pictures(&before.field, looks)?;
         let latents = self.prior.encode(pictures);
         let (side, device) = (latents.dims()[2] as u32, latents.device());
         let mask = before.part.map(|part| {
@@ -270,17 +338,13 @@ impl Generate {
         };
         self.guidance.guide(&scene, &self.system.guidance)
     }
-}
 
-impl Task for Generate {
-    fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
-        if self.run.is_over()? {
-            return Ok(self.run.outcome(None));
-        }
+    /// A step of the field whose turn it is; its loss, unless it was no number.
+    fn advance(&mut self) -> Result<Option<f32>> {
         self.refresh_occupancy();
         let mut rng = Rng::at(self.run.seed(), "looks", u64::from(self.run.step));
         let looks = self.prior.looks(self.system.rings, &mut rng);
-        let [drawn, pictures] = self.pictures(&self.run.field, &looks)?;
+        let (drawn, pictures) = self.pictures(&self.run.field, &looks)?;
         let plain = pictures.clone().inner();
         let latents = self.prior.encode(plain.clone());
         let source = self.source(&looks)?;
@@ -300,17 +364,40 @@ impl Task for Generate {
         let mut loss = (pictures * Tensor::from_inner(pulled)).sum() + Tensor::from_inner(offset);
         for (name, weight) in &self.system.losses {
             let weight = weight.at(self.run.share());
-            if weight != 0.0 {
-                loss = loss + losses::of(name, &drawn)? * weight;
+            if weight != 0.0
+                && let Some(asked) = losses::of(name, &drawn)?
+            {
+                loss = loss + asked * weight;
             }
         }
         self.seen = Some(Shown { own: latents, noisy: guided.noisy, clean: guided.clean, gradient });
-        let loss = self.run.descend(loss, |_| 1.0, |_, _| ())?;
+        self.run.descend(loss, |_| 1.0, |_, _| ())
+    }
+}
+
+impl Task for Generate {
+    fn step(&mut self) -> Result<ControlFlow<Outcome, Progress>> {
+        if self.run.is_over()? {
+            return Ok(self.run.outcome(None));
+        }
+        // The first comes last, so that what it saw is shown.
+        for i in 0..self.others.len() {
+            self.others[i].keep_pace(&self.run);
+            std::mem::swap(&mut self.run, &mut self.others[i]);
+            let advanced = self.advance();
+            std::mem::swap(&mut self.run, &mut self.others[i]);
+            advanced?;
+        }
+        let loss = self.advance()?;
         Ok(self.run.progress("text", loss, None))
     }
 
     fn current(&self) -> AnyField {
         self.run.current()
+    }
+
+    fn others(&self) -> Vec<AnyField> {
+        self.others.iter().map(Run::current).collect()
     }
 
     fn sights(&self) -> Vec<Sight> {
@@ -324,7 +411,19 @@ impl Task for Generate {
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
         let work = self.work();
-        self.run.save(path, &work, Extra { json: json!({}), tensors: self.guidance.keep() })
+        let mut archive = self.run.archived(&work, Extra { json: json!({}), tensors: self.guidance.keep() })?;
+        let mut documents = Vec::new();
+        for (i, run) in self.others.iter_mut().enumerate() {
+            let own = run.archived(&work, Extra::default())?;
+            let name = |name: String| format!("{PARTICLES}.{i}.{name}");
+            archive.tensors.extend(own.tensors.into_iter().map(|(n, shape, values)| (name(n), shape, values)));
+            archive.bytes.extend(own.bytes.into_iter().map(|(n, bytes)| (name(n), bytes)));
+            documents.push(own.json);
+        }
+        if let (false, Some(json)) = (documents.is_empty(), archive.json.as_object_mut()) {
+            json.insert(PARTICLES.into(), documents.into());
+        }
+        archive.write(path).map(drop)
     }
 
     fn kind_of_work(&self) -> &'static str {

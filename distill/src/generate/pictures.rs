@@ -11,6 +11,7 @@ use retort_fields::rng::Rng;
 use retort_shaders::Aabb;
 use serde::{Deserialize, Serialize};
 
+use super::shade::{self, Light};
 use crate::prior::Look;
 use crate::task::Sight;
 use crate::train::{STOP, worth_a_gradient};
@@ -43,8 +44,16 @@ impl Background {
 /// The most pixels along a side that primitives are drawn finer for.
 const FINEST: u32 = 512;
 
-/// The field's pictures of the views, on its gradient graph: `[n, 4, side, side]`, premultiplied RGBA. Primitives are drawn
-/// `finer` times as large and pooled.
+/// What was drawn of a field, on its gradient graph.
+pub struct Drawn {
+    /// `[n, 4, side, side]`, premultiplied RGBA.
+    pub pictures: Tensor<4>,
+    /// How much its surfaces face away, `[1]`; none of primitives, which have no surfaces, and where it was not asked for.
+    pub orientation: Option<Tensor<1>>,
+}
+
+/// The field's pictures of the views. Primitives are drawn `finer` times as large and pooled; volumes in this light, and
+/// `oriented` asks how their surfaces stand.
 ///
 /// # Errors
 /// When the field is neither a volume nor primitives.
@@ -53,13 +62,21 @@ pub fn draw(
     looks: &[Look],
     (side, finer): (u32, u32),
     (seed, step): (u64, u32),
-) -> Result<Tensor<4>> {
+    (light, oriented): (Option<&Light>, bool),
+) -> Result<Drawn> {
+    let mut orientation = None;
     let pixels = if let Some(volume) = field.as_volume() {
         let (origins, directions, jitter) = rays(looks, side, seed, step);
         let (device, spec) = (volume.device(), volume.march_spec());
         let samples = march_on(&device, &origins, &directions, &jitter, volume.occupancy(), &spec);
         let samples = if device.is_autodiff() { worth_a_gradient(field, samples).0 } else { samples };
-        volume::render_samples(volume, samples, STOP)
+        if light.is_none() && !oriented {
+            volume::render_samples(volume, samples, STOP)
+        } else {
+            let rendered = shade::render(volume, samples, light, oriented);
+            orientation = rendered.orientation;
+            rendered.pixels
+        }
     } else if field.as_primitives().is_some() {
         let finer = finer.min(FINEST / side).max(1);
         let one = |look: &Look| {
@@ -71,7 +88,8 @@ pub fn draw(
         return Err(Error::new("a field that is neither a volume nor primitives"));
     };
     let (n, side) = (looks.len(), side as usize);
-    Ok(pixels.narrow(1, 0, 4).reshape([n, side, side, 4]).permute([0, 3, 1, 2]))
+    let pictures = pixels.narrow(1, 0, 4).reshape([n, side, side, 4]).permute([0, 3, 1, 2]);
+    Ok(Drawn { pictures, orientation })
 }
 
 /// Premultiplied RGBA over a colour: RGB.

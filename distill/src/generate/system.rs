@@ -9,8 +9,10 @@ use retort_fields::registry::Kind;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::blob::Blob;
 use super::losses;
 use super::pictures::Background;
+use super::shade::Shading;
 use crate::guidance::{Loss, Settings};
 use crate::preset::{Preset, set};
 use crate::schedule::Schedule;
@@ -44,9 +46,18 @@ pub struct System {
     /// Whether the field is sized for pictures of hundreds of pixels, as in `kinds.toml`.
     #[serde(default)]
     pub large: bool,
+    /// Fields that grow together under one loss, as vsd's particles: its apprentice learns from all of them.
+    #[serde(default = "one")]
+    pub particles: usize,
     /// What is behind the field for a model that sees no alpha.
     #[serde(default)]
     pub background: Background,
+    /// The density that the field begins with; what its kind begins with where none is named.
+    #[serde(default)]
+    pub blob: Option<Blob>,
+    /// When the field is shown lit; never where nothing is said.
+    #[serde(default)]
+    pub shading: Option<Shading>,
     /// The loss and its settings.
     pub guidance: Settings,
     /// Weights of what is asked of the pictures besides, by name; see [`losses`].
@@ -55,6 +66,10 @@ pub struct System {
     /// What is other than in the kind's preset, by the kind's name and dotted keys.
     #[serde(default)]
     pub kinds: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// The systems that come with the program, with their texts.
@@ -105,13 +120,29 @@ impl System {
         Ok((system, preset))
     }
 
+    /// What a person should know of it who makes a field of this kind.
+    pub fn notes(&self, kind: Kind) -> Vec<String> {
+        let asks = self.shading.is_some() || self.losses.contains_key(losses::ORIENT);
+        let note = "Gaussians have no surfaces: what the system asks of them (shading, orient) is left out";
+        if asks && kind == Kind::Gaussians { vec![note.into()] } else { Vec::new() }
+    }
+
     fn check(&self) -> Result<()> {
         let bad = |what: &str, remedy: &str| Err(Error::new(format!("system: {what} is out of range")).remedy(remedy));
         if self.steps == 0 || !(1..=16).contains(&self.rings) || !(1..=16).contains(&self.finer) {
             return bad("steps, rings or finer", "use at least 1 step, 1 to 16 rings, 1 to 16 times finer");
         }
+        if !(1..=16).contains(&self.particles) {
+            return bad("particles", "use 1 to 16");
+        }
         if self.drawn.as_ref().is_some_and(|s| !s.is_sound() || s.at(0.0) < 8.0 || s.at(1.0) < 8.0) {
             return bad("drawn", "use at least 8 pixels");
+        }
+        if self.blob.is_some_and(|b| !b.is_sound()) {
+            return bad("blob", "use a height of 0 to 20 and a width of 0.01 to 10");
+        }
+        if self.shading.is_some_and(|s| !s.is_sound()) {
+            return bad("shading", "use shares of 0 to 1");
         }
         if let Some((name, _)) = self.losses.iter().find(|(_, s)| !s.is_sound()) {
             return bad(&format!("losses.{name}"), "use a number or rising points");

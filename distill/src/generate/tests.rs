@@ -95,6 +95,36 @@ fn goes_on_bit_for_bit(loss: &str) {
     std::fs::remove_dir_all(&folder).expect("cleared");
 }
 
+/// Two fields under one apprentice: different ones, and both go on from a checkpoint.
+#[test]
+fn particles_grow_together() {
+    let sets = [("guidance.loss", "\"vsd\""), ("particles", "2")];
+    let folder = std::env::temp_dir().join(format!("retort-particles-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("a.checkpoint");
+    let mut task = generate(Kind::Voxels, 4, 5, &sets);
+    for _ in 0..2 {
+        assert!(task.step().expect("a step").is_continue());
+    }
+    task.save_checkpoint(&path).expect("written");
+    let table = |field: &AnyField| field.params().iter().flat_map(|p| values(p.tensor.clone())).collect::<Vec<f32>>();
+    let all = |mut task: Generate| {
+        while task.step().expect("a step").is_continue() {}
+        [task.current(), task.others().remove(0)].map(|field| table(&field))
+    };
+    let mut resumed = generate(Kind::Voxels, 4, 5, &sets);
+    resumed.go_on(&path).expect("resumed");
+    let (whole, again) = (all(task), all(resumed));
+    assert!(whole == again, "bit for bit");
+    assert_ne!(whole[0], whole[1]);
+    // Alone the first is another, because the apprentice learns from one field alone.
+    let mut alone = generate(Kind::Voxels, 4, 5, &sets[..1]);
+    assert!(alone.go_on(&path).is_err_and(|e| e.to_string().contains("particles")));
+    while alone.step().expect("a step").is_continue() {}
+    assert_ne!(table(&alone.current()), whole[0]);
+    std::fs::remove_dir_all(&folder).expect("cleared");
+}
+
 #[test]
 fn systems_are_read_and_wrong_ones_named() {
     for (name, _) in system::names() {
@@ -112,14 +142,49 @@ fn systems_are_read_and_wrong_ones_named() {
     assert!(load("quick", &[("losses.beauty", "1.0")]).contains("losses"));
     assert!(load("quick", &[("field.depth", "x")]).contains("depth"));
     assert!(load("quick", &[("rings", "0")]).contains("rings"));
+    assert!(load("quick", &[("blob", "{ shape = \"bell\", height = 50.0, width = 0.2 }")]).contains("blob"));
+    assert!(load("dreamfusion", &[("shading.lit", "1.5")]).contains("shading"));
 }
 
 #[test]
 fn regularisers_are_what_they_say() {
-    let full = |alpha: f32| Tensor::<4>::full([1, 4, 2, 2], alpha, &Device::flex());
-    let of = |name: &str, alpha: f32| values(losses::of(name, &full(alpha)).expect("a loss"))[0];
+    let full = |alpha: f32| {
+        let pictures = Tensor::<4>::full([1, 4, 2, 2], alpha, &Device::flex());
+        Drawn { pictures, orientation: None }
+    };
+    let of = |name: &str, alpha: f32| values(losses::of(name, &full(alpha)).expect("a loss").expect("asked"))[0];
     assert!((of("sparsity", 0.5) - 0.26_f32.sqrt()).abs() < 1e-5);
     assert!((of("opaque", 0.5) - 2.0_f32.ln()).abs() < 1e-5 && of("opaque", 1.0) < 0.01 && of("opaque", 0.0) < 0.01);
+    assert!(losses::of("orient", &full(0.5)).expect("a loss").is_none() && losses::of("beauty", &full(0.5)).is_err());
+}
+
+/// A ball of density at first, light, and how surfaces stand: with every kind.
+#[test]
+fn every_kind_begins_as_a_ball_in_the_light() {
+    let sets = [
+        ("blob", "{ shape = \"cone\", height = 10.0, width = 0.5 }"),
+        ("shading", "{ from = 0.0, lit = 1.0, white = 1.0, ambient = 0.1 }"),
+        ("losses.orient", "1.0"),
+    ];
+    for &kind in Kind::ALL {
+        let mut task = generate(kind, 2, 1, &sets);
+        let [r, g, b, a] = mean(&task.current());
+        assert!(a > 0.1 && r < a && g < a && b < a, "{kind}: a ball in no colour yet: {r} {g} {b} {a}");
+        let ControlFlow::Continue(progress) = task.step().expect("a step") else { panic!("{kind} ended early") };
+        assert!(progress.loss.is_finite(), "{kind}");
+        let (drawn, _) =
+            task.pictures(&task.run.field, &task.prior.looks(1, &mut Rng::new(1, "looks"))).expect("drawn");
+        let volume = kind != Kind::Gaussians;
+        assert_eq!(drawn.orientation.is_some(), volume, "{kind}");
+        // White in white light has no colour.
+        let rgba = values(drawn.pictures.clone().narrow(1, 0, 2));
+        let grey =
+            rgba.chunks_exact(2 * 1024).all(|p| p[..1024].iter().zip(&p[1024..]).all(|(r, g)| (r - g).abs() < 1e-5));
+        assert_eq!(grey, volume, "{kind}");
+        let (system, _) =
+            System::load("quick", kind, None, &sets.map(|(k, v)| (k.into(), v.into()))).expect("a system");
+        assert_eq!(system.notes(kind).is_empty(), volume);
+    }
 }
 
 /// A red ball becomes a blue one; what lies outside the named part is held to what it was.
@@ -184,8 +249,8 @@ impl Prior for Broken {
     fn looks(&self, scenes: usize, rng: &mut Rng) -> Vec<Look> {
         self.whole.looks(scenes, rng)
     }
-    fn apprentice(&self, seed: u64, study: &crate::prior::Study) -> Box<dyn crate::prior::Apprentice> {
-        self.whole.apprentice(seed, study)
+    fn apprentice(&self, seed: u64, rank: usize) -> Box<dyn crate::prior::Apprentice> {
+        self.whole.apprentice(seed, rank)
     }
 }
 

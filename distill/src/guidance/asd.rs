@@ -22,7 +22,7 @@ impl Guidance for Asd {
             .times
             .iter()
             .map(|&t| {
-                let shift = settings.eta * t.saturating_sub(least) as f32 * rng.uniform();
+                let shift = settings.eta.at(scene.share) * t.saturating_sub(least) as f32 * rng.uniform();
                 (t + shift as u32).min(schedule.steps() - 1)
             })
             .collect();

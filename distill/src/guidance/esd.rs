@@ -14,7 +14,7 @@ pub struct Esd(Class);
 
 impl Guidance for Esd {
     fn guide(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<Guided> {
-        self.0.guide(scene, settings, settings.lambda)
+        self.0.guide(scene, settings, settings.lambda.at(scene.share))
     }
 
     fn keep(&mut self) -> Kept {

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use retort_fields::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::prior::{Kept, Look, Prior, Prompt, Study};
+use crate::prior::{Kept, Look, Prior, Prompt};
 use crate::schedule::Schedule;
 
 pub mod asd;
@@ -45,8 +45,8 @@ pub struct Settings {
     /// Classifier-free guidance, `ε_u + s (ε_c − ε_u)`.
     pub scale: Schedule,
     /// How far the guided prediction is brought back to the spread of the conditional one, 0 to 1.
-    #[serde(default)]
-    pub rescale: f32,
+    #[serde(default = "none")]
+    pub rescale: Schedule,
     /// Whether a model of single pictures is guided away from the sides that a view does not show (Perp-Neg).
     #[serde(default)]
     pub perp_neg: bool,
@@ -60,17 +60,17 @@ pub struct Settings {
     #[serde(default = "none")]
     pub clip: Schedule,
     /// How far the second step of noise of asd is shifted, as a share of what is below.
-    #[serde(default)]
-    pub eta: f32,
+    #[serde(default = "none")]
+    pub eta: Schedule,
     /// The weight of esd's entropy, 0 (as vsd) to 1.
-    #[serde(default)]
-    pub lambda: f32,
+    #[serde(default = "none")]
+    pub lambda: Schedule,
     /// Rank of the low-rank adapters of vsd's and esd's apprentice; 0 to train all of its weights.
     #[serde(default)]
     pub rank: usize,
     /// The apprentice's learning rate.
-    #[serde(default)]
-    pub rate: f32,
+    #[serde(default = "none")]
+    pub rate: Schedule,
     /// The apprentice's steps for each of the scene's.
     #[serde(default)]
     pub lessons: u32,
@@ -181,6 +181,13 @@ losses! {
     Dds dds;
 }
 
+impl Loss {
+    /// Those that make a field from nothing; the other one changes a field.
+    pub fn makers() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|loss| *loss != Self::Dds)
+    }
+}
+
 impl std::str::FromStr for Loss {
     type Err = Error;
 
@@ -212,26 +219,26 @@ impl Settings {
                 return bad(name, "use a number of 0 or more, or rising points");
             }
         }
-        for (name, schedule) in [("t_min", &self.t_min), ("t_max", &self.t_max)] {
+        let shares = [
+            ("t_min", &self.t_min),
+            ("t_max", &self.t_max),
+            ("rescale", &self.rescale),
+            ("eta", &self.eta),
+            ("lambda", &self.lambda),
+        ];
+        for (name, schedule) in shares {
             if !schedule.is_sound() || ![0.0, 1.0].iter().all(|&s| (0.0..=1.0).contains(&schedule.at(s))) {
-                return bad(name, "use shares of the noise, 0 to 1");
+                return bad(name, "use shares, 0 to 1");
             }
         }
-        if ![self.rescale, self.eta, self.lambda].iter().all(|v| (0.0..=1.0).contains(v)) {
-            return bad("rescale, eta or lambda", "use 0 to 1");
-        }
         let learns = matches!(self.loss, Loss::Vsd | Loss::Esd);
-        if learns && !(self.rate > 0.0 && self.rate.is_finite() && (1..=64).contains(&self.lessons)) {
+        let rates = self.rate.is_sound() && [0.0, 1.0].iter().all(|&s| self.rate.at(s) > 0.0);
+        if learns && !(rates && (1..=64).contains(&self.lessons)) {
             return bad("rate or lessons", "use a learning rate above 0, and 1 to 64 lessons");
         }
         if self.rank > 128 {
             return bad("rank", "use 0 to 128");
         }
         Ok(())
-    }
-
-    /// How an apprentice learns.
-    fn study(&self) -> Study {
-        Study { rank: self.rank, rate: self.rate }
     }
 }

@@ -17,7 +17,7 @@ impl Guidance for Mvsds {
         let [with, without] = scene.both(scene.prompt, &noised.noisy, &noised.times);
         let seen = classifier_free(&with, without, settings.scale.at(scene.share));
         let [guided, plain] = [seen.clone(), with].map(|e| scene.clean(noised.noisy.clone(), e, &noised.times));
-        let target = rescaled(guided, plain, settings.rescale, scene.per());
+        let target = rescaled(guided, plain, settings.rescale.at(scene.share), scene.per());
         let gradient = scene.latents.clone() - target.clone();
         let mut said = scene.say(gradient, noised, seen, settings);
         said.clean = target;

@@ -146,7 +146,7 @@ impl Scene<'_> {
             let [with, without] = self.both(self.prompt, &noised.noisy, &noised.times);
             [classifier_free(&with, without, scale), with]
         });
-        rescaled(guided, with, settings.rescale, self.per())
+        rescaled(guided, with, settings.rescale.at(self.share), self.per())
     }
 
     /// `gradient` limited as the settings say, with what was seen.
@@ -224,14 +224,14 @@ impl Class {
             let noisy = scene.with_noise(scene.latents.clone(), noise.clone(), &times);
             let posed = rng.uniform() >= WITHOUT_CAMERA;
             let asked = Asked { noisy, times: &times, texts: &texts, looks: scene.looks, posed };
-            self.apprentice(scene, settings)?.learn(asked, noise);
+            self.apprentice(scene, settings)?.learn(asked, noise, settings.rate.at(scene.share));
         }
         Ok(())
     }
 
     fn apprentice(&mut self, scene: &Scene<'_>, settings: &Settings) -> Result<&mut dyn Apprentice> {
         let apprentice =
-            self.apprentice.get_or_insert_with(|| scene.prior.apprentice(scene.seed, &settings.study())).as_mut();
+            self.apprentice.get_or_insert_with(|| scene.prior.apprentice(scene.seed, settings.rank)).as_mut();
         if let Some(kept) = self.kept.take() {
             apprentice.take_up(&kept)?;
         }

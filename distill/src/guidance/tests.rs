@@ -18,16 +18,16 @@ fn settings(loss: Loss) -> Settings {
     Settings {
         loss,
         scale: Constant(1.0),
-        rescale: 0.0,
+        rescale: Constant(0.0),
         perp_neg: false,
         weight: Weight::Uniform,
         t_min: Constant(TIME),
         t_max: Constant(TIME),
         clip: Constant(0.0),
-        eta: 0.0,
-        lambda: 0.0,
+        eta: Constant(0.0),
+        lambda: Constant(0.0),
         rank: 0,
-        rate: 1.0,
+        rate: Constant(1.0),
         lessons: 1,
     }
 }
@@ -129,7 +129,7 @@ fn esd_leaves_the_spread_that_its_entropy_is_worth() {
     for lambda in [0.0_f32, 0.5, 0.75, 1.0] {
         // λ (z − m) / (α² v + σ²) = (z − m) / (α² s² + σ²) holds the views in their places.
         let expected = ((lambda * (DEVIATION.powi(2) * a + s) - s) / a).max(0.0);
-        let (mean, variance) = Run::new(Settings { lambda, ..settings(Loss::Esd) }, 256).end();
+        let (mean, variance) = Run::new(Settings { lambda: Constant(lambda), ..settings(Loss::Esd) }, 256).end();
         assert!((mean - MEAN).abs() < 0.1, "λ {lambda}: mean {mean}");
         assert!((variance - expected).abs() < 0.1 * DEVIATION.powi(2), "λ {lambda}: {variance}, not {expected}");
     }
@@ -138,7 +138,7 @@ fn esd_leaves_the_spread_that_its_entropy_is_worth() {
 #[test]
 fn asd_seeks_the_mode_by_a_shift_of_the_noise() {
     let (mean, variance) =
-        Run::new(Settings { eta: 0.5, t_min: Constant(0.0), t_max: Constant(0.9), ..settings(Loss::Asd) }, 64).end();
+        Run::new(Settings { eta: Constant(0.5), t_min: Constant(0.0), t_max: Constant(0.9), ..settings(Loss::Asd) }, 64).end();
     assert!((mean - MEAN).abs() < 0.3 && variance < DEVIATION.powi(2), "{mean} {variance}");
     // Without a shift there is nothing to learn from.
     let mut still = Run::new(settings(Loss::Asd), 8);
@@ -218,7 +218,7 @@ fn settings_out_of_range_are_refused_by_name() {
     for (name, broken) in [
         ("scale", Settings { scale: Constant(f32::NAN), ..settings(Loss::Sds) }),
         ("t_max", Settings { t_max: Constant(1.5), ..settings(Loss::Sds) }),
-        ("eta", Settings { eta: 2.0, ..settings(Loss::Asd) }),
+        ("eta", Settings { eta: Constant(2.0), ..settings(Loss::Asd) }),
         ("lessons", Settings { lessons: 0, ..settings(Loss::Vsd) }),
     ] {
         let error = broken.check().expect_err("out of range").to_string();

@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::silu;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::tensor;
 use retort_fields::ops::conv::conv;
+use retort_fields::ops::linear::{Act, linear};
+use retort_fields::ops::norm::{Norm, norm};
 use retort_fields::rng::Rng;
 
 /// A weight's name and its shape in a file, outputs first.
@@ -31,9 +33,6 @@ impl Names {
         self.0.push((format!("{name}.bias"), shape[..1].to_vec()));
     }
 }
-
-/// Scores of attention that are held at once, 256 MiB of them; queries beyond that wait their turn.
-pub const SCORES: usize = 1 << 26;
 
 /// Named weights, each as a matrix or a row, and low-rank additions to them.
 #[derive(Clone, Debug, Default)]
@@ -179,31 +178,43 @@ impl Layers {
 
     /// `x W + b`, without b where there is none, with the adapters.
     pub fn linear(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
-        let mut y = x.clone().matmul(self.get(&format!("{name}.weight")));
-        if let Some(bias) = self.weights.get(&format!("{name}.bias")) {
-            y = y + bias.clone();
-        }
+        let weight = self.get(&format!("{name}.weight"));
+        let y = match self.weights.get(&format!("{name}.bias")) {
+            Some(bias) => linear(x.clone(), weight, bias.clone(), Act::None),
+            None => x.clone().matmul(weight),
+        };
         match self.adapters.get(name) {
             Some([a, b]) => y + x.matmul(a.clone()).matmul(b.clone()),
             None => y,
         }
     }
 
-    /// Each row has mean 0 and variance 1, then a scale and a shift.
-    pub fn layer_norm(&self, name: &str, x: Tensor<2>, eps: f32) -> Tensor<2> {
-        let x = x.clone() - x.mean_dim(1);
-        let scale = (x.clone().square().mean_dim(1) + eps).sqrt().recip();
-        x * scale * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+    /// The same, and `silu` of it.
+    pub fn linear_silu(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
+        match self.weights.get(&format!("{name}.bias")).filter(|_| !self.adapters.contains_key(name)) {
+            Some(bias) => linear(x, self.get(&format!("{name}.weight")), bias.clone(), Act::Silu),
+            None => silu(self.linear(name, x)),
+        }
     }
 
-    /// `groups` of channels of each of `views` whole views have mean 0 and variance 1, then a scale and a shift.
-    pub fn group_norm(&self, name: &str, x: Tensor<2>, views: usize, groups: usize, eps: f32) -> Tensor<2> {
-        let [rows, width] = x.dims();
-        let x = x.reshape([views, rows / views, groups, width / groups]);
-        let x = x.clone() - x.mean_dim(1).mean_dim(3);
-        let scale = (x.clone().square().mean_dim(1).mean_dim(3) + eps).sqrt().recip();
-        let x = (x * scale).reshape([rows, width]);
-        x * self.get(&format!("{name}.weight")) + self.get(&format!("{name}.bias"))
+    /// Each row has mean 0 and variance 1, then a scale and a shift.
+    pub fn layer_norm(&self, name: &str, x: Tensor<2>, eps: f32) -> Tensor<2> {
+        let views = x.dims()[0];
+        self.norm(name, x, Norm { views, groups: 1, eps, silu: false })
+    }
+
+    /// Rows normalised as `spec` says, with a scale and a shift.
+    pub fn norm(&self, name: &str, x: Tensor<2>, spec: Norm) -> Tensor<2> {
+        norm(x, self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")), spec)
+    }
+
+    /// The same with `film [views, 2·c]` upon it, one more factor (less 1) and one more shift for each view.
+    pub fn norm_by(&self, name: &str, x: Tensor<2>, film: Tensor<2>, spec: Norm) -> Tensor<2> {
+        let width = x.dims()[1];
+        let factor = film.clone().narrow(1, 0, width) + 1.0;
+        let scale = factor.clone() * self.get(&format!("{name}.weight"));
+        let shift = factor * self.get(&format!("{name}.bias")) + film.narrow(1, width, width);
+        norm(x, scale, shift, spec)
     }
 
     /// A convolution of 3 × 3 places over square pictures of this side.
@@ -238,42 +249,6 @@ pub fn double(x: Tensor<2>, side: usize) -> Tensor<2> {
     x.reshape([n * 2 * side * side, 1, width]).repeat_dim(1, 2).reshape([4 * rows, width])
 }
 
-/// Attention with `heads` heads within each of `b` groups: queries `[b·t, c]`, keys and values `[b·u, c]`. `causal`: a
-/// query sees the keys up to its own place. So many queries at once as [`SCORES`] allows.
-pub fn attend(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, b: usize, heads: usize, causal: bool) -> Tensor<2> {
-    attend_by(q, k, v, (b, heads, causal), SCORES)
-}
-
-pub(super) fn attend_by(
-    q: Tensor<2>,
-    k: Tensor<2>,
-    v: Tensor<2>,
-    (b, heads, causal): (usize, usize, bool),
-    most: usize,
-) -> Tensor<2> {
-    let [rows, width] = q.dims();
-    let split = |x: Tensor<2>| {
-        let t = x.dims()[0] / b;
-        x.reshape([b, t, heads, width / heads]).swap_dims(1, 2)
-    };
-    let (q, k, v) = (split(q), split(k).swap_dims(2, 3), split(v));
-    let ([_, _, t, _], [_, _, _, u]) = (q.dims(), k.dims());
-    let scale = ((width / heads) as f32).sqrt().recip();
-    let at_once = (most / (b * heads * u)).clamp(1, t);
-    let part = |first: usize| {
-        let n = at_once.min(t - first);
-        let mut scores = q.clone().narrow(2, first, n).matmul(k.clone()) * scale;
-        if causal {
-            let hidden = (0..n * u).map(|i| if i % u > first + i / u { -1e30 } else { 0.0 }).collect();
-            let hidden = tensor(hidden, [n, u], &scores.device());
-            scores = scores + hidden.reshape([1, 1, n, u]);
-        }
-        softmax(scores, 3).matmul(v.clone())
-    };
-    let parts: Vec<Tensor<4>> = (0..t).step_by(at_once).map(part).collect();
-    Tensor::cat(parts, 2).swap_dims(1, 2).reshape([rows, width])
-}
-
 /// `[n, c, side, side]` to rows.
 pub fn rows(x: Tensor<4>) -> Tensor<2> {
     let [n, c, h, w] = x.dims();
@@ -299,5 +274,5 @@ pub fn waves(times: &[u32], width: usize, device: &Device) -> Tensor<2> {
 
 /// A map, an activation, a map.
 pub fn embed(layers: &Layers, names: [&str; 2], x: Tensor<2>) -> Tensor<2> {
-    layers.linear(names[1], silu(layers.linear(names[0], x)))
+    layers.linear(names[1], layers.linear_silu(names[0], x))
 }

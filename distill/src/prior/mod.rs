@@ -135,6 +135,15 @@ pub struct Read {
     pub notes: Vec<String>,
 }
 
+impl Read {
+    /// What a person should know of it, the words that mean nothing first.
+    pub fn remarks(&self) -> Vec<String> {
+        let unknown =
+            (!self.unknown.is_empty()).then(|| format!("the prior does not know: {}", self.unknown.join(", ")));
+        unknown.into_iter().chain(self.notes.iter().cloned()).collect()
+    }
+}
+
 /// What a prior is asked: `b` scenes of `v` views each, `n = b·v`.
 #[derive(Clone)]
 pub struct Asked<'a> {
@@ -213,17 +222,9 @@ pub trait Prior: Send + Sync {
         Plan { sampler: Sampler::Ddim, steps, spacing: Spacing::Trailing, offset: 0, to_one: true }
     }
 
-    /// A copy that learns what the scene's own pictures look like (Wang et al. 2023).
-    fn apprentice(&self, seed: u64, study: &Study) -> Box<dyn Apprentice>;
-}
-
-/// How an apprentice learns.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Study {
-    /// The rank of its low-rank adapters; 0 to train all weights.
-    pub rank: usize,
-    /// Its learning rate.
-    pub rate: f32,
+    /// A copy that learns what the scene's own pictures look like (Wang et al. 2023): low-rank adapters of `rank`, or all
+    /// weights where it is 0.
+    fn apprentice(&self, seed: u64, rank: usize) -> Box<dyn Apprentice>;
 }
 
 /// Tensors of a checkpoint: name, shape, values.
@@ -234,8 +235,8 @@ pub trait Apprentice: Send {
     /// The noise that it sees, as [`Prior::epsilon`].
     fn epsilon(&self, asked: Asked<'_>) -> Tensor<4>;
 
-    /// One step towards seeing `noise` in what is asked; returns the mean squared error before it.
-    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32;
+    /// One step at `rate` towards seeing `noise` in what is asked; returns the mean squared error before it.
+    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>, rate: f32) -> f32;
 
     /// What it has learned so far, to go on from.
     fn keep(&mut self) -> Kept;

@@ -21,14 +21,13 @@ pub trait Learner: Send {
 pub struct Pupil<L> {
     learner: L,
     moments: Vec<Moments>,
-    rate: f32,
     steps: u32,
 }
 
 impl<L: Learner> Pupil<L> {
     /// A pupil before its first lesson.
-    pub fn new(learner: L, rate: f32) -> Self {
-        Self { learner, moments: Vec::new(), rate, steps: 0 }
+    pub fn new(learner: L) -> Self {
+        Self { learner, moments: Vec::new(), steps: 0 }
     }
 }
 
@@ -38,7 +37,7 @@ impl<L: Learner> Apprentice for Pupil<L> {
         self.learner.epsilon(&Asked { noisy, ..asked }).inner()
     }
 
-    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32 {
+    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>, rate: f32) -> f32 {
         let noisy = Tensor::from_inner(asked.noisy.clone());
         let seen = self.learner.epsilon(&Asked { noisy, ..asked });
         let loss = (seen - Tensor::from_inner(noise)).square().mean();
@@ -54,7 +53,7 @@ impl<L: Learner> Apprentice for Pupil<L> {
             }
             let Some(grad) = weight.grad_remove(&mut grads) else { continue };
             let old = detached_inner(std::mem::replace(weight, Tensor::zeros([1, 1], &device)));
-            let new = adam::step(old, grad, &mut self.moments[i], self.rate, self.steps, &spec);
+            let new = adam::step(old, grad, &mut self.moments[i], rate, self.steps, &spec);
             *weight = Tensor::from_inner(new).require_grad();
         }
         value

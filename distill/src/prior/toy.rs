@@ -8,7 +8,7 @@ use retort_fields::field::values;
 use retort_fields::rng::Rng;
 
 use super::noise::Noise;
-use super::{Apprentice, Asked, Kept, Look, Prior, Prompt, Read, Study};
+use super::{Apprentice, Asked, Kept, Look, Prior, Prompt, Read};
 
 /// Normal with the prompt as its mean and a deviation; without a prompt around another mean.
 pub struct Normal {
@@ -80,7 +80,7 @@ impl Prior for Normal {
         (0..scenes).map(one).collect()
     }
 
-    fn apprentice(&self, _seed: u64, _study: &Study) -> Box<dyn Apprentice> {
+    fn apprentice(&self, _seed: u64, _rank: usize) -> Box<dyn Apprentice> {
         Box::new(Student { noise: self.noise.clone(), seen: BTreeMap::new() })
     }
 }
@@ -106,7 +106,7 @@ impl Apprentice for Student {
         })
     }
 
-    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>) -> f32 {
+    fn learn(&mut self, asked: Asked<'_>, noise: Tensor<4>, _rate: f32) -> f32 {
         let (noisy, noise) = (values(asked.noisy.clone()), values(noise));
         self.seen.clear();
         let (n, per) = (asked.looks.len(), asked.looks.len() / asked.times.len());

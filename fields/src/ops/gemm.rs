@@ -10,7 +10,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::ops::simd::mul_add;
+use crate::ops::simd::{Tier, mul_add};
 
 /// The widest vector of any tier, in floats: buffers are padded to whole multiples of it.
 pub(crate) const PAD: usize = 16;
@@ -85,6 +85,30 @@ pub(crate) fn pack<S: Simd>(k: usize, n: usize, element: impl Fn(usize, usize) -
             }
         }
     }
+}
+
+/// [`pack`] for the tier it runs on.
+struct Pack<'a, F: Fn(usize, usize) -> f32> {
+    k: usize,
+    n: usize,
+    element: F,
+    packed: &'a mut [f32],
+}
+
+impl<F: Fn(usize, usize) -> f32> WithSimd for Pack<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        pack::<S>(self.k, self.n, self.element, self.packed);
+    }
+}
+
+/// A `[k, n]` matrix, given by its elements, laid out as a right factor of products of this tier.
+pub(crate) fn packed(tier: Tier, k: usize, n: usize, element: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    let mut packed = vec![0.0; packed_len(k, n)];
+    tier.run(Pack { k, n, element, packed: &mut packed });
+    packed
 }
 
 /// One tile's operands.

@@ -3,6 +3,7 @@
 //! tensors see).
 
 pub mod adam;
+pub mod attend;
 pub mod composite;
 pub mod conv;
 pub mod factors;
@@ -10,8 +11,10 @@ mod gemm;
 pub mod gpu;
 pub mod hash_encode;
 pub mod kernel;
+pub mod linear;
 pub mod march;
 pub mod mlp;
+pub mod norm;
 pub mod pointwise;
 mod pointwise_gpu;
 pub(crate) mod simd;

@@ -218,8 +218,8 @@ fn recipe(ui: &mut Ui, form: &mut GenerateForm) {
         let chosen = form.loss.map_or("the system's", Loss::name);
         let shown = ComboBox::from_id_salt(("generate", "loss")).selected_text(chosen).show_ui(ui, |ui| {
             ui.selectable_value(&mut form.loss, None, "the system's");
-            for loss in Loss::ALL.iter().filter(|loss| **loss != Loss::Dds) {
-                ui.selectable_value(&mut form.loss, Some(*loss), loss.name());
+            for loss in Loss::makers() {
+                ui.selectable_value(&mut form.loss, Some(loss), loss.name());
             }
         });
         shown.response.labelled_by(label.id);

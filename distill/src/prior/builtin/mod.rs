@@ -13,7 +13,7 @@ use super::pupil::{Learner, Pupil};
 use super::world::picture::{DISTANCE, FIELD_OF_VIEW, RING, SIDE, ring};
 use super::world::prompt::understand;
 use super::world::{Description, SLOTS, words::NULL};
-use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Study, Text};
+use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Text};
 
 pub mod network;
 
@@ -125,10 +125,10 @@ impl Prior for Builtin {
         (0..scenes).flat_map(|_| ring(rng)).map(one).collect()
     }
 
-    fn apprentice(&self, seed: u64, study: &Study) -> Box<dyn Apprentice> {
-        let network = if study.rank == 0 { self.network.trainable() } else { self.network.adapted(study.rank, seed) };
+    fn apprentice(&self, seed: u64, rank: usize) -> Box<dyn Apprentice> {
+        let network = if rank == 0 { self.network.trainable() } else { self.network.adapted(rank, seed) };
         let learner = Copy { network, noise: self.noise.clone(), prompts: self.prompts.clone() };
-        Box::new(Pupil::new(learner, study.rate))
+        Box::new(Pupil::new(learner))
     }
 }
 

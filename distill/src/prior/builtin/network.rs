@@ -11,10 +11,12 @@ use glam::{Vec3, vec2};
 use half::f16;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::tensor;
+use retort_fields::ops::attend::{Groups, attend as attention};
+use retort_fields::ops::norm::Norm;
 use retort_shaders::Camera;
 use safetensors::{Dtype, SafeTensors};
 
-use super::super::layers::{self, Layers, Names, Shape, kept};
+use super::super::layers::{Layers, Names, Shape, embed, kept};
 use super::super::world::picture::SIDE;
 use super::super::world::{SLOTS, words::ROWS};
 
@@ -170,23 +172,16 @@ impl Network {
         self.layers.layer_norm(name, x, EPS)
     }
 
-    fn group_norm(&self, name: &str, x: Tensor<2>, views: usize) -> Tensor<2> {
-        self.layers.group_norm(name, x, views, GROUPS, EPS)
-    }
-
     fn conv(&self, name: &str, x: Tensor<2>, side: usize) -> Tensor<2> {
         self.layers.conv(name, x, side)
     }
 
     /// Two convolutions, the second after a scale and a shift that the condition gives.
     fn res(&self, name: &str, x: Tensor<2>, e: &Tensor<2>, side: usize) -> Tensor<2> {
-        let ([rows, width], views) = (x.dims(), e.dims()[0]);
-        let part = |n: &str| format!("{name}.{n}");
-        let h = self.conv(&part("conv1"), silu(self.group_norm(&part("norm1"), x.clone(), views)), side);
-        let film = self.linear(&part("film"), e.clone()).reshape([views, 1, 2 * width]);
-        let h = self.group_norm(&part("norm2"), h, views).reshape([views, rows / views, width]);
-        let h = h * (film.clone().narrow(2, 0, width) + 1.0) + film.narrow(2, width, width);
-        x + self.conv(&part("conv2"), silu(h.reshape([rows, width])), side)
+        let (part, spec) = (|n: &str| format!("{name}.{n}"), of_views(e.dims()[0]));
+        let h = self.conv(&part("conv1"), self.layers.norm(&part("norm1"), x.clone(), spec), side);
+        let film = self.linear(&part("film"), e.clone());
+        x + self.conv(&part("conv2"), self.layers.norm_by(&part("norm2"), h, film, spec), side)
     }
 
     /// Attention over a scene's patches of all views, attention to its words, a small network at each patch.
@@ -199,7 +194,7 @@ impl Network {
         let [k, v] = [0, 1].map(|i| kv.clone().narrow(1, i * DEEP, DEEP));
         let q = self.linear(&part("q"), self.layer_norm(&part("norm2"), x.clone()));
         let x = x + self.linear(&part("out2"), attend(q, k, v, scenes));
-        let h = silu(self.linear(&part("up"), self.layer_norm(&part("norm3"), x.clone())));
+        let h = self.layers.linear_silu(&part("up"), self.layer_norm(&part("norm3"), x.clone()));
         x + self.linear(&part("down"), h)
     }
 
@@ -212,7 +207,7 @@ impl Network {
         let qkv = self.linear("words.qkv", self.layer_norm("words.norm1", x.clone()));
         let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(1, i * TEXT, TEXT));
         let x = x + self.linear("words.out1", attend(q, k, v, b));
-        let h = silu(self.linear("words.up", self.layer_norm("words.norm3", x.clone())));
+        let h = self.layers.linear_silu("words.up", self.layer_norm("words.norm3", x.clone()));
         x + self.linear("words.down", h)
     }
 
@@ -230,8 +225,8 @@ impl Network {
         let (views, device) = (n / b, self.device());
         let text = self.words(tokens);
         let pooled = text.clone().reshape([b, SLOTS, TEXT]).mean_dim(1).reshape([b, TEXT]);
-        let e = self.linear("time2", silu(self.linear("time1", waves(times, &device)))) + self.linear("pooled", pooled);
-        let seen = self.linear("camera2", silu(self.linear("camera1", poses(cameras, &device))));
+        let e = embed(&self.layers, ["time1", "time2"], waves(times, &device)) + self.linear("pooled", pooled);
+        let seen = embed(&self.layers, ["camera1", "camera2"], poses(cameras, &device));
         let e = e.reshape([b, 1, COND]) + seen.reshape([b, views, COND]);
         let e = silu(e.reshape([n, COND]));
 
@@ -252,7 +247,7 @@ impl Network {
         let x = Tensor::cat(vec![x.reshape([n * PATCHES * PATCHES, WIDTH]), skip], 1);
         let x = self.res("fine2", self.linear("join", x), &e, PATCHES);
         let x = self.res("fine3", x, &e, PATCHES);
-        let x = self.linear("out", silu(self.group_norm("norm", x, n)));
+        let x = self.linear("out", self.layers.norm("norm", x, of_views(n)));
         let x = x.reshape([n, PATCHES, PATCHES, CHANNELS, 2, 2]).permute([0, 3, 1, 4, 2, 5]);
         x.reshape([n, CHANNELS, S, S])
     }
@@ -264,10 +259,15 @@ fn at_places(x: Tensor<2>, places: Tensor<2>, n: usize) -> Tensor<2> {
     (x.reshape([n, rows / n, width]) + places.unsqueeze()).reshape([rows, width])
 }
 
+/// Groups of channels over the places of each view, and the activation.
+fn of_views(views: usize) -> Norm {
+    Norm { views, groups: GROUPS, eps: EPS, silu: true }
+}
+
 /// Attention with heads of 32 channels within each of `b` groups.
 fn attend(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, b: usize) -> Tensor<2> {
     let heads = q.dims()[1] / HEAD;
-    layers::attend(q, k, v, b, heads, false)
+    attention(q, k, v, Groups { groups: b, heads, causal: false })
 }
 
 /// Sines and cosines of each time at 64 frequencies from 1 to 1000, `[b, 128]`.

@@ -156,14 +156,14 @@ fn an_apprentice_begins_as_its_master_and_learns() {
     let noise = picture_tensor("e", 4, &Device::flex());
     let texts = [Text::Of(read.prompt)];
     for rank in [4, 0] {
-        let mut pupil = prior.apprentice(1, &Study { rank, rate: 1e-3 });
+        let mut pupil = prior.apprentice(1, rank);
         let asked = |posed| Asked { noisy: noisy.clone(), times: &[600], texts: &texts, looks: &looks, posed };
         let same = error(&values(pupil.epsilon(asked(true))), &values(prior.epsilon(asked(true))));
         assert!(same < 1e-5, "rank {rank}: {same}");
         let unposed = error(&values(pupil.epsilon(asked(false))), &values(prior.epsilon(asked(true))));
         assert!(unposed > 1e-4, "rank {rank}: the camera makes no difference");
-        let first = pupil.learn(asked(true), noise.clone());
-        let last = (0..12).map(|_| pupil.learn(asked(true), noise.clone())).last().unwrap_or(first);
+        let first = pupil.learn(asked(true), noise.clone(), 1e-3);
+        let last = (0..12).map(|_| pupil.learn(asked(true), noise.clone(), 1e-3)).last().unwrap_or(first);
         assert!(last < 0.9 * first, "rank {rank}: {first} to {last}");
     }
 }

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use retort_fields::device::is_cpu;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::values;
+use retort_fields::ops::attend::SCORES;
 
 use super::config::{ClipConfig, UnetConfig, VaeConfig};
 use super::{text, unet, vae};
@@ -95,7 +96,7 @@ impl Cost {
         let shapes = [unet::shapes(unet), vae::shapes(vae), text::shapes(clip)].concat();
         let widest = *vae.block_out_channels.first().unwrap_or(&1) as f64;
         let pictures = if unet.camera_dim > 0 { 8.0 } else { 2.0 };
-        let scores = (super::super::layers::SCORES * 4) as f64;
+        let scores = (SCORES * 4) as f64;
         Self {
             denoise: denoiser(unet, unet.sample_size),
             encode: encoder(vae, side),

@@ -15,7 +15,7 @@ use retort_fields::rng::Rng;
 use super::noise::Noise;
 use super::pupil::{Learner, Pupil};
 use super::sampler::{Plan, Sampler, Spacing};
-use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Side, Sides, Study, Text};
+use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Side, Sides, Text};
 
 pub mod config;
 pub mod cost;
@@ -322,12 +322,12 @@ impl Prior for Stable {
         Plan { sampler: Sampler::DpmSolver, steps, spacing, offset, to_one }
     }
 
-    fn apprentice(&self, seed: u64, study: &Study) -> Box<dyn Apprentice> {
-        let mut unet = self.denoiser.unet.apprentice(study.rank, seed);
+    fn apprentice(&self, seed: u64, rank: usize) -> Box<dyn Apprentice> {
+        let mut unet = self.denoiser.unet.apprentice(rank, seed);
         if !self.sees_rings() {
             unet.tell_cameras(CAMERA, seed);
         }
-        Box::new(Pupil::new(Copy { denoiser: self.denoiser.clone(), unet }, study.rate))
+        Box::new(Pupil::new(Copy { denoiser: self.denoiser.clone(), unet }))
     }
 }
 

@@ -4,10 +4,11 @@
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use retort_fields::error::Result;
+use retort_fields::ops::attend::{Groups, attend};
 
 use super::config::ClipConfig;
 use super::files::Weights;
-use crate::prior::layers::{Layers, Names, Shape, attend};
+use crate::prior::layers::{Layers, Names, Shape};
 
 /// The text encoder.
 pub struct TextEncoder {
@@ -69,7 +70,8 @@ impl TextEncoder {
             let h = l.layer_norm(&part("layer_norm1"), x.clone(), eps);
             let [q, k, v] =
                 ["q_proj", "k_proj", "v_proj"].map(|m| l.linear(&part(&format!("self_attn.{m}")), h.clone()));
-            let seen = attend(q, k, v, b, self.config.num_attention_heads, true);
+            let groups = Groups { groups: b, heads: self.config.num_attention_heads, causal: true };
+            let seen = attend(q, k, v, groups);
             x = x + l.linear(&part("self_attn.out_proj"), seen);
             let h = l.linear(&part("mlp.fc1"), l.layer_norm(&part("layer_norm2"), x.clone(), eps));
             let h = if self.config.hidden_act == "gelu" { gelu(h) } else { h.clone() * sigmoid(h * 1.702) };

@@ -5,12 +5,14 @@ use burn::tensor::activation::{gelu, silu};
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::Result;
 use retort_fields::field::tensor;
+use retort_fields::ops::attend::{Groups, attend};
+use retort_fields::ops::norm::Norm;
 use retort_fields::rng::Rng;
 
 use super::config::UnetConfig;
 use super::files::Weights;
 use super::ldm;
-use crate::prior::layers::{Layers, Names, Shape, attend, double, embed, pictures, rows, waves};
+use crate::prior::layers::{Layers, Names, Shape, double, embed, pictures, rows, waves};
 
 /// Epsilon of the norm before attention (`transformer_2d.py`), and of those within.
 const ATTENTION_EPS: f32 = 1e-6;
@@ -257,7 +259,8 @@ impl Unet {
             }
             (pass.watch)(&level.name, &x);
         }
-        let x = l.group_norm("conv_norm_out", x, n, config.norm_num_groups, config.norm_eps);
+        let spec = Norm { views: n, groups: config.norm_num_groups, eps: config.norm_eps, silu: false };
+        let x = l.norm("conv_norm_out", x, spec);
         (pass.watch)("conv_norm_out", &x);
         pictures(l.conv("conv_out", silu(x), side), side)
     }
@@ -287,7 +290,9 @@ impl Unet {
         // Without a camera's width this is a model of single pictures: each looks at itself alone.
         let together = if self.config.camera_dim > 0 { pass.scenes } else { pass.views };
         let whole = x.clone();
-        let x = l.group_norm(&format!("{name}.norm"), x, pass.views, self.config.norm_num_groups, ATTENTION_EPS);
+        let groups = self.config.norm_num_groups;
+        let spec = Norm { views: pass.views, groups, eps: ATTENTION_EPS, silu: false };
+        let x = l.norm(&format!("{name}.norm"), x, spec);
         let mut x = l.linear(&format!("{name}.proj_in"), x);
         for block in (0..depth).map(|i| format!("{name}.transformer_blocks.{i}")) {
             let part = |name: &str| format!("{block}.{name}");
@@ -308,7 +313,7 @@ impl Unet {
     fn seen(&self, name: &str, x: Tensor<2>, at: Tensor<2>, (groups, heads): (usize, usize)) -> Tensor<2> {
         let map = |map: &str, x: Tensor<2>| self.layers.linear(&format!("{name}.{map}"), x);
         let (q, k, v) = (map("to_q", x), map("to_k", at.clone()), map("to_v", at));
-        map("to_out.0", attend(q, k, v, groups, heads, false))
+        map("to_out.0", attend(q, k, v, Groups { groups, heads, causal: false }))
     }
 }
 
@@ -321,8 +326,8 @@ pub fn residual(
     time: Option<Tensor<2>>,
     (groups, eps): (usize, f32),
 ) -> Tensor<2> {
-    let part = |n: &str| format!("{name}.{n}");
-    let h = l.conv(&part("conv1"), silu(l.group_norm(&part("norm1"), x.clone(), views, groups, eps)), side);
+    let (part, spec) = (|n: &str| format!("{name}.{n}"), Norm { views, groups, eps, silu: true });
+    let h = l.conv(&part("conv1"), l.norm(&part("norm1"), x.clone(), spec), side);
     let h = match time {
         Some(time) => {
             let [rows, width] = h.dims();
@@ -330,6 +335,6 @@ pub fn residual(
         }
         None => h,
     };
-    let h = l.conv(&part("conv2"), silu(l.group_norm(&part("norm2"), h, views, groups, eps)), side);
+    let h = l.conv(&part("conv2"), l.norm(&part("norm2"), h, spec), side);
     if l.has(&part("conv_shortcut")) { l.linear(&part("conv_shortcut"), x) + h } else { x + h }
 }

@@ -2,14 +2,15 @@
 //! computed piece by piece: only what goes into each piece is kept, and the piece is computed again on the way back, so
 //! that the memory is that of the largest piece and not that of the whole.
 
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::Result;
+use retort_fields::ops::attend::{Groups, attend};
+use retort_fields::ops::norm::Norm;
 
 use super::config::VaeConfig;
 use super::files::Weights;
 use super::unet::{res_shapes, residual};
-use crate::prior::layers::{Layers, Names, Shape, attend, double, pictures, rows};
+use crate::prior::layers::{Layers, Names, Shape, double, pictures, rows};
 
 /// Epsilon of its norms (`vae.py`).
 const EPS: f32 = 1e-6;
@@ -143,16 +144,17 @@ impl Vae {
             }
             Piece::Last { side } => {
                 let n = views(&x, *side);
-                let x = silu(l.group_norm("encoder.conv_norm_out", x, n, groups, EPS));
+                let x = l.norm("encoder.conv_norm_out", x, Norm { views: n, groups, eps: EPS, silu: true });
                 l.linear("quant_conv", l.conv("encoder.conv_out", x, *side))
             }
         }
     }
 
     fn attention(&self, l: &Layers, name: &str, x: Tensor<2>, views: usize) -> Tensor<2> {
-        let h = l.group_norm(&format!("{name}.group_norm"), x.clone(), views, self.config.norm_num_groups, EPS);
+        let spec = Norm { views, groups: self.config.norm_num_groups, eps: EPS, silu: false };
+        let h = l.norm(&format!("{name}.group_norm"), x.clone(), spec);
         let [q, k, v] = ["to_q", "to_k", "to_v"].map(|m| l.linear(&format!("{name}.{m}"), h.clone()));
-        x + l.linear(&format!("{name}.to_out.0"), attend(q, k, v, views, 1, false))
+        x + l.linear(&format!("{name}.to_out.0"), attend(q, k, v, Groups { groups: views, heads: 1, causal: false }))
     }
 
     /// What pictures `[n, 3, side, side]`, values −1 to 1, are as latents.
@@ -214,7 +216,7 @@ impl Vae {
                 side *= 2;
             }
         }
-        let x = silu(l.group_norm("decoder.conv_norm_out", x, n, groups, EPS));
+        let x = l.norm("decoder.conv_norm_out", x, Norm { views: n, groups, eps: EPS, silu: true });
         pictures(l.conv("decoder.conv_out", x, side), side)
     }
 }

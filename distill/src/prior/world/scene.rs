@@ -38,8 +38,6 @@ struct Coat {
     /// To the thing's frame, in which it fills about `[-1, 1]³`.
     thing_from_world: Affine3A,
     tint: Vec3,
-    /// Which of the things it is on.
-    thing: usize,
 }
 
 /// Everything that a description asks for.
@@ -55,8 +53,6 @@ pub struct Seen {
     pub t: f32,
     /// sRGB-encoded.
     pub rgb: Vec3,
-    /// Which thing it is of: 0 the first, 1 the second.
-    pub thing: usize,
 }
 
 /// A thing brought to its size: its parts, and the box that holds it.
@@ -117,9 +113,9 @@ pub fn build(description: &Description, chance: Option<&mut Rng>) -> Scene {
     let (centre, half) = (0.5 * (low + high), 0.5 * (high - low));
     let shrink = (REACH / half.length()).min(1.0);
     let mut scene = Scene { solids: Vec::new(), coats: Vec::new() };
-    for (index, (sized, at, thing)) in things.into_iter().enumerate() {
+    for (sized, at, thing) in things {
         let world_from_sized = Affine3A::from_scale(Vec3::splat(shrink)) * Affine3A::from_translation(at - centre);
-        scene.add(&sized, world_from_sized, (index, thing), &mut vary);
+        scene.add(&sized, world_from_sized, thing, &mut vary);
     }
     scene
 }
@@ -136,13 +132,7 @@ fn place(relation: Relation, first: &Sized, second: &Sized) -> Vec3 {
 }
 
 impl Scene {
-    fn add(
-        &mut self,
-        sized: &Sized,
-        world_from_sized: Affine3A,
-        (index, thing): (usize, &Thing),
-        vary: &mut dyn FnMut() -> f32,
-    ) {
+    fn add(&mut self, sized: &Sized, world_from_sized: Affine3A, thing: &Thing, vary: &mut dyn FnMut() -> f32) {
         let thing_from_world =
             (world_from_sized * Affine3A::from_scale(Vec3::splat(sized.half.max_element()))).inverse();
         let tint = 0.03 * vec3(vary(), vary(), vary());
@@ -153,14 +143,13 @@ impl Scene {
             pattern: thing.pattern,
             thing_from_world,
             tint,
-            thing: index,
         });
         for part in &sized.model.parts {
             let coat = match part.paint {
                 Paint::Main => first_coat,
                 Paint::Of(name) => {
                     let colour = colour_called(name).unwrap_or_default();
-                    self.coats.push(Coat { colour, pattern: None, thing_from_world, tint: Vec3::ZERO, thing: index });
+                    self.coats.push(Coat { colour, pattern: None, thing_from_world, tint: Vec3::ZERO });
                     self.coats.len() - 1
                 }
             };
@@ -201,7 +190,7 @@ impl Scene {
         }
         let (t, normal, coat) = nearest?;
         let rgb = self.coats[coat].colour_at(origin + t * direction, normal);
-        Some(Seen { t, rgb, thing: self.coats[coat].thing })
+        Some(Seen { t, rgb })
     }
 }
 

@@ -2,37 +2,13 @@
 //! matrices of the size of a cache does the rest. A strip of 64 pixels of 64 channels is 144 KiB so laid out, which
 //! a second-level cache holds; the picture itself is never unfolded in memory.
 
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::ops::gemm::{Finish, Left, PAD, Product, Right, Start, pack, packed_len};
+use crate::ops::gemm::{Finish, Left, PAD, Product, Right, Start, packed};
 use crate::ops::simd::Tier;
 
 /// Pixels of a strip, at least one row of a picture.
 const STRIP: usize = 64;
-
-/// Packs a `[k, n]` matrix for the tier it runs on.
-struct Pack<'a, F: Fn(usize, usize) -> f32> {
-    k: usize,
-    n: usize,
-    element: F,
-    packed: &'a mut [f32],
-}
-
-impl<F: Fn(usize, usize) -> f32> WithSimd for Pack<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        pack::<S>(self.k, self.n, self.element, self.packed);
-    }
-}
-
-fn packed(tier: Tier, k: usize, n: usize, element: impl Fn(usize, usize) -> f32) -> Vec<f32> {
-    let mut packed = vec![0.0; packed_len(k, n)];
-    tier.run(Pack { k, n, element, packed: &mut packed });
-    packed
-}
 
 /// Rows of a picture that a strip takes.
 fn strip_rows(side: usize) -> usize {

@@ -10,7 +10,7 @@ use super::folder::{folder_of, open, sd1_folder};
 use super::*;
 use crate::generate::{Generate, System, ask};
 use crate::prior::stable::{Stable, is_folder, named, sides};
-use crate::prior::{Asked, Look, Prior, Prompt, Side, Study, Text};
+use crate::prior::{Asked, Look, Prior, Prompt, Side, Text};
 use crate::run::RunOptions;
 use crate::task::Task;
 
@@ -111,23 +111,23 @@ fn an_apprentice_learns_with_cameras() {
     let asked = |posed| Asked { noisy: noisy.clone(), times: &[500, 500], texts: &texts, looks: &looks, posed };
     let plain = values(stable.epsilon(asked(true)));
     for rank in [4, 0] {
-        let mut pupil = stable.apprentice(0, &Study { rank, rate: 3e-3 });
+        let mut pupil = stable.apprentice(0, rank);
         let begun = values(pupil.epsilon(asked(true)));
         let off = plain.iter().zip(&begun).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(off < 1e-4, "it begins as the model: {off}");
-        let losses: Vec<f32> = (0..8).map(|_| pupil.learn(asked(true), noise.clone())).collect();
+        let losses: Vec<f32> = (0..8).map(|_| pupil.learn(asked(true), noise.clone(), 3e-3)).collect();
         assert!(losses[7] < 0.9 * losses[0], "it learns: {losses:?}");
         let (with, without) = (values(pupil.epsilon(asked(true))), values(pupil.epsilon(asked(false))));
         assert!(with.iter().zip(&without).any(|(a, b)| (a - b).abs() > 1e-4), "it knows the camera");
         // Another one goes on from there, and one of another size does not.
         let kept = pupil.keep();
-        let mut other = stable.apprentice(7, &Study { rank, rate: 3e-3 });
+        let mut other = stable.apprentice(7, rank);
         other.take_up(&kept).expect("one like it");
         assert!(values(other.epsilon(asked(true))) == with, "bit for bit");
-        assert_eq!(pupil.learn(asked(true), noise.clone()), other.learn(asked(true), noise.clone()));
+        assert_eq!(pupil.learn(asked(true), noise.clone(), 3e-3), other.learn(asked(true), noise.clone(), 3e-3));
         let [a, b] = [pupil.as_ref(), other.as_ref()].map(|p| values(p.epsilon(asked(true))));
         assert!(a == b, "the next lesson, too");
-        assert!(stable.apprentice(0, &Study { rank: 2, rate: 3e-3 }).take_up(&kept).is_err());
+        assert!(stable.apprentice(0, 2).take_up(&kept).is_err());
     }
 }
 
