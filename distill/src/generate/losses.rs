@@ -1,5 +1,7 @@
 //! What is asked of the drawn pictures besides the loss: a line each.
 
+#![expect(clippy::unnecessary_wraps, reason = "all are of one type, and some ask for nothing of some fields")]
+
 use burn::tensor::Tensor;
 use retort_fields::error::{Error, Result};
 

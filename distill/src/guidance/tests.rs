@@ -137,8 +137,11 @@ fn esd_leaves_the_spread_that_its_entropy_is_worth() {
 
 #[test]
 fn asd_seeks_the_mode_by_a_shift_of_the_noise() {
-    let (mean, variance) =
-        Run::new(Settings { eta: Constant(0.5), t_min: Constant(0.0), t_max: Constant(0.9), ..settings(Loss::Asd) }, 64).end();
+    let (mean, variance) = Run::new(
+        Settings { eta: Constant(0.5), t_min: Constant(0.0), t_max: Constant(0.9), ..settings(Loss::Asd) },
+        64,
+    )
+    .end();
     assert!((mean - MEAN).abs() < 0.3 && variance < DEVIATION.powi(2), "{mean} {variance}");
     // Without a shift there is nothing to learn from.
     let mut still = Run::new(settings(Loss::Asd), 8);
