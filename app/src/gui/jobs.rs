@@ -462,6 +462,10 @@ impl Jobs {
                 row.psnr.push(outcome.steps, outcome.psnr.unwrap_or(f32::NAN));
                 row.notes.extend(outcome.notes);
                 (row.phase, row.left) = (Phase::Done, None);
+                // The last step is told by this event alone.
+                if let Some(progress) = &mut row.progress {
+                    (progress.step, progress.of) = (outcome.steps, outcome.steps);
+                }
                 let made = row.made(job.join_all(), active.background, outcome.steps);
                 if made.is_none() {
                     row.phase = Phase::Failed("it ended without a result".into());
