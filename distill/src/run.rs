@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
@@ -14,12 +15,13 @@ use retort_fields::files::{Provenance, from_archive, write_into};
 use retort_fields::ops::adam;
 use retort_fields::registry::{AnyField, FieldConfig, detached_inner};
 use retort_fields::render::visible::reached;
+use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::optimiser::{Optimiser, take_state};
-use crate::preset::{ConvertConfig, Growth, Optimise, TrainConfig};
+use crate::preset::{ConvertConfig, Growth, OccupancyConfig, Optimise, TrainConfig};
 use crate::schedule::Schedule;
 use crate::task::{Outcome, Progress};
 
@@ -277,6 +279,18 @@ impl Run {
         self.step += 1;
         self.settle();
         Ok(Some(value))
+    }
+
+    /// Where the field is a volume and it is time, looks again for where it is empty.
+    pub(crate) fn refresh_occupancy(&mut self, config: &OccupancyConfig) {
+        let (step, seed) = (self.step, self.seed());
+        if step == 0 || !step.is_multiple_of(config.every) {
+            return;
+        }
+        let mut frozen = self.field.frozen();
+        let (Some(asked), Some(kept)) = (frozen.as_volume_mut(), self.field.as_volume_mut()) else { return };
+        volume::refresh_occupancy(asked, seed, step, step < config.warm_up, config.decay, config.limit);
+        kept.set_occupancy(Arc::clone(asked.occupancy()));
     }
 
     /// Takes the field that density control made of this one; the optimiser and the average follow its rows.

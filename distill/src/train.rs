@@ -29,7 +29,7 @@ use crate::task::{Outcome, Progress, Task};
 /// Rays of held-out photos on which progress is measured.
 const PROBE_RAYS: usize = 8192;
 /// A batch is not smaller than this, however full the grid.
-const LEAST_RAYS: usize = 128;
+pub(crate) const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
 pub(crate) const STOP: f32 = 1e-4;
 
@@ -107,37 +107,16 @@ impl Train {
             let batch = draw_rays(&photos, REACH_RAYS, seed ^ 0x9A0E, i);
             (batch.origins, batch.directions)
         })?;
-        self.refresh_occupancy(seed, step);
+        self.run.refresh_occupancy(&self.config.occupancy);
         // As many rays as the preset asks for, unless the grid is still so full that they would take minutes.
         let affordable = (self.config.samples as f32 / self.per_ray.max(1.0)) as usize;
         let rays = affordable.clamp(LEAST_RAYS.min(self.config.rays), self.config.rays);
         let batch = draw_rays(&photos, rays, seed, u64::from(step));
         let backdrop = self.config.background.colours(batch.len(), seed, step);
-        let Some(volume) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
-        let jitter = jitter(batch.len(), seed, step);
-        let samples = march_on(
-            &volume.device(),
-            &batch.origins,
-            &batch.directions,
-            &jitter,
-            volume.occupancy(),
-            &volume.march_spec(),
-        );
-        let (samples, cost) = worth_a_gradient(&self.run.field, samples);
+        let (picture, cost) = seen_along(&self.run, &batch.origins, &batch.directions, &backdrop)?;
         self.per_ray = cost / rays as f32;
-        let pixels = volume::render_samples(volume, &samples, STOP);
-        let loss = ray_loss(pixels, &batch, &backdrop, self.config.loss);
-        self.run.descend(loss, |_| 1.0, |_, _| ())
-    }
-
-    fn refresh_occupancy(&mut self, seed: u64, step: u32) {
-        let config = &self.config.occupancy;
-        if step.is_multiple_of(config.every) && step > 0 {
-            let mut frozen = self.run.field.frozen();
-            let (Some(asked), Some(kept)) = (frozen.as_volume_mut(), self.run.field.as_volume_mut()) else { return };
-            volume::refresh_occupancy(asked, seed, step, step < config.warm_up, config.decay, config.limit);
-            kept.set_occupancy(Arc::clone(asked.occupancy()));
-        }
+        let target = tensor(target_of(&batch, &backdrop), [batch.len(), 3], &picture.device());
+        self.run.descend(difference(picture, target, self.config.loss), |_| 1.0, |_, _| ())
     }
 
     fn primitives_step(&mut self) -> Result<Option<f32>> {
@@ -178,6 +157,19 @@ impl Train {
         }
         Some((-10.0 * (squares / count.max(1) as f64).log10()) as f32)
     }
+}
+
+/// What a volume that is being taught shows along rays of this step, over a backdrop for each, `[n, 3]`, in its own empty
+/// space; and how much work that is, in samples.
+///
+/// # Errors
+/// When the field is no volume.
+pub(crate) fn seen_along(run: &Run, origins: &[f32], directions: &[f32], backdrop: &[f32]) -> Result<(Tensor<2>, f32)> {
+    let Some(volume) = run.field.as_volume() else { return Err(Error::new("not a volume")) };
+    let jitter = jitter(origins.len() / 3, run.seed(), run.step);
+    let samples = march_on(&volume.device(), origins, directions, &jitter, volume.occupancy(), &volume.march_spec());
+    let (samples, cost) = worth_a_gradient(&run.field, samples);
+    Ok((fill(volume::render_samples(volume, &samples, STOP), backdrop), cost))
 }
 
 /// The samples that get gradients, and how many they are, those that are only looked at counted as a quarter. On a GPU
@@ -252,12 +244,6 @@ pub(crate) fn fill(pixels: Tensor<2>, backdrop: &[f32]) -> Tensor<2> {
 fn target_of(batch: &RayBatch, backdrop: &[f32]) -> Vec<f32> {
     let each = batch.colours.iter().zip(backdrop).enumerate();
     each.map(|(i, (c, b))| c * batch.alphas[i / 3] + b * (1.0 - batch.alphas[i / 3])).collect()
-}
-
-fn ray_loss(pixels: Tensor<2>, batch: &RayBatch, backdrop: &[f32], loss: Loss) -> Tensor<1> {
-    let device = pixels.device();
-    let target = tensor(target_of(batch, backdrop), [batch.len(), 3], &device);
-    difference(fill(pixels, backdrop), target, loss)
 }
 
 fn picture_loss(

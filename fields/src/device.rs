@@ -7,7 +7,7 @@ use burn::tensor::wgpu::WgpuInitError;
 use burn_cubecl::CubeDevice;
 
 use crate::error::{Error, Result};
-use crate::ops::gpu::adds_floats;
+use crate::ops::gpu::{adds_floats, computes_halves};
 
 /// The device that `name` asks for: `auto`, `cpu`, `gpu` or `gpu:N`.
 ///
@@ -68,6 +68,11 @@ pub(crate) fn cube(device: &Device) -> Option<CubeDevice> {
 /// Whether tensors of this device lie in host memory.
 pub fn is_cpu(device: &Device) -> bool {
     matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Whether this is a GPU that multiplies float16: half the memory for weights, and much quicker where it has units for it.
+pub fn has_halves(device: &Device) -> bool {
+    cube(device).is_some_and(|cube| computes_halves(&cube.client()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use retort_fields::metrics;
 use retort_fields::registry::{AnyField, Kind};
 
 use super::train::{exists, options};
-use super::{PRESET, Stop, WHITE, made_by, measure};
+use super::{PRESET, Stop, WHITE, made_by, measure, work};
 use crate::cli::{self, Common};
 use crate::report::{Done, KindDone, Report, clock, size};
 use crate::{heatmap, interrupt, output};
@@ -108,31 +108,9 @@ impl Bench<'_> {
 
     /// An empty table, or the one to go on with.
     fn begin(&self) -> Result<Table> {
-        let fresh = Table { work: self.work(), ..Table::default() };
-        if !self.common.resume {
-            if self.path.exists() && !self.common.overwrite {
-                return Err(Error::new("there is a table already")
-                    .file(&self.path)
-                    .remedy("continue it with --resume, start over with --overwrite, or name another folder with -o"));
-            }
-            output::check(&self.path, true)?;
-            return Ok(fresh);
-        }
-        let bytes = match std::fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(fresh),
-            Err(e) => return Err(Error::io(&self.path, &e)),
-        };
-        let table: Table = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::new(format!("not a table of conversions: {e}"))
-                .file(&self.path)
-                .remedy("start over with --overwrite")
-        })?;
-        if table.work != fresh.work {
-            let what = format!("a table of \"{}\", not of \"{}\"", table.work, fresh.work);
-            return Err(Error::new(what).file(&self.path).remedy("give the first run's flags, or another -o"));
-        }
-        Ok(table)
+        let work = self.work();
+        let begun = work::table(&self.path, self.common, &work, |table: &Table| &table.work)?;
+        Ok(begun.unwrap_or_else(|| Table { work, ..Table::default() }))
     }
 
     /// Writes what is there: the numbers, and the picture.

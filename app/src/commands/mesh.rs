@@ -54,8 +54,12 @@ pub fn claim(out: &Path, common: &Common) -> Result<()> {
         return Err(Error::new(what).file(out).remedy("let the name end in .glb or .obj"));
     }
     output::check(out, common.overwrite)?;
-    let beside: &[&str] = if ending == "obj" { &["mtl", "png"] } else { &[] };
+    let beside: &[&str] = if is_obj(out) { &["mtl", "png"] } else { &[] };
     beside.iter().try_for_each(|ending| output::check(&out.with_extension(ending), common.overwrite))
+}
+
+fn is_obj(out: &Path) -> bool {
+    out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj"))
 }
 
 /// How a mesh is made.
@@ -83,8 +87,7 @@ pub fn write(field: &dyn Field, way: &Way, out: &Path, report: &mut Report) -> R
     let mesh = export::made(field, &way.options, way.background, &mut tell);
     report.end();
     let Some(mesh) = mesh? else { return Ok(None) };
-    let is_obj = out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj"));
-    let bytes = if is_obj {
+    let bytes = if is_obj(out) {
         export::write_obj(&mesh.mesh, &made_by(), out)?
     } else {
         export::write(&mesh.mesh, !way.lit, &made_by(), out)?

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generate::{SYSTEM, prior};
 use super::train::options;
-use super::{Stop, WHITE};
+use super::{Stop, WHITE, work};
 use crate::cli::{self, Common};
 use crate::pictures::Picture;
 use crate::report::{Done, Report};
@@ -79,23 +79,8 @@ fn begin(args: &cli::Prompts, common: &Common, path: &Path) -> Result<Table> {
     let steps = common.steps.map_or_else(String::new, |n| format!(" steps={n}"));
     let system = common.preset.as_deref().unwrap_or(SYSTEM);
     let work = format!("{} by {} {system}{steps}{sets}", args.to, args.prior);
-    let fresh = Table { work: work.clone(), rows: Vec::new() };
-    if !common.resume {
-        if path.exists() && !common.overwrite {
-            let remedy = "continue it with --resume, start over with --overwrite, or name another folder with -o";
-            return Err(Error::new("there is a table already").file(path).remedy(remedy));
-        }
-        return Ok(fresh);
-    }
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(fresh) };
-    let table: Table = serde_json::from_str(&text).map_err(|e| {
-        Error::new(format!("not a table of prompts: {e}")).file(path).remedy("start over with --overwrite")
-    })?;
-    if table.work != work {
-        let what = format!("a table of \"{}\", not of \"{work}\"", table.work);
-        return Err(Error::new(what).file(path).remedy("give the same flags, or another folder with -o"));
-    }
-    Ok(table)
+    let begun = work::table(path, common, &work, |table: &Table| &table.work)?;
+    Ok(begun.unwrap_or_else(|| Table { work, rows: Vec::new() }))
 }
 
 fn keep(table: &Table, path: &Path) -> Result<()> {

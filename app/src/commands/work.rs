@@ -8,6 +8,7 @@ use retort_distill::job::{Event, Job, JobOptions};
 use retort_distill::task::{Outcome, Task};
 use retort_fields::error::{Error, Result};
 use retort_fields::registry::AnyField;
+use serde::de::DeserializeOwned;
 
 use super::Stop;
 use crate::cli::Common;
@@ -57,6 +58,39 @@ impl Place {
         // One that stays does no harm: the next run names it.
         let _ = std::fs::remove_file(&self.checkpoint);
     }
+}
+
+/// The table of a bench that is gone on with, or nothing where it begins; `work_of` says of what a table is.
+///
+/// # Errors
+/// When there is one that was not to be replaced, it cannot be read, or it is of other work than `work`.
+pub fn table<T: DeserializeOwned>(
+    path: &Path,
+    common: &Common,
+    work: &str,
+    work_of: impl Fn(&T) -> &str,
+) -> Result<Option<T>> {
+    if !common.resume {
+        if path.exists() && !common.overwrite {
+            let remedy = "continue it with --resume, start over with --overwrite, or name another folder with -o";
+            return Err(Error::new("there is a table already").file(path).remedy(remedy));
+        }
+        output::check(path, true)?;
+        return Ok(None);
+    }
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io(path, &e)),
+    };
+    let table: T = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::new(format!("not a table of this bench: {e}")).file(path).remedy("start over with --overwrite")
+    })?;
+    if work_of(&table) != work {
+        let what = format!("a table of \"{}\", not of \"{work}\"", work_of(&table));
+        return Err(Error::new(what).file(path).remedy("give the first run's flags, or another -o"));
+    }
+    Ok(Some(table))
 }
 
 /// What long work gave.

@@ -29,10 +29,10 @@ use serde_json::{Value, json};
 use crate::active::Active;
 use crate::gallery::{Gallery, Rays};
 use crate::loss::difference;
-use crate::preset::{ConvertConfig, Level, Preset, Stage};
+use crate::preset::{ConvertConfig, Level, OccupancyConfig, Preset, Stage};
 use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
-use crate::train::{descend_primitives, fill};
+use crate::train::{LEAST_RAYS, descend_primitives, fill, seen_along};
 use crate::views;
 
 use adaptor::Adaptor;
@@ -56,6 +56,10 @@ pub struct Convert {
     probes: Vec<(Camera, Vec<f32>)>,
     run: Run,
     work: String,
+    /// How a student that learns from pictures alone finds its own empty space, and the most samples of a batch.
+    own_space: (OccupancyConfig, usize),
+    /// Samples that a ray had in the last step of such learning.
+    per_ray: f32,
 }
 
 impl Convert {
@@ -72,7 +76,9 @@ impl Convert {
         let stages = stages_for(&teacher, &student, &config)?;
         let mut gallery = Gallery::new(config.views, config.view_size, options.seed);
         start::inherit(&teacher, &mut student)?;
-        start::take_over(&teacher, &mut student, &config)?;
+        if std::env::var("RX").is_err() {
+            start::take_over(&teacher, &mut student, &config)?;
+        }
         if let Some(primitives) = student.as_primitives_mut()
             && !primitives.take_over(&*teacher, gallery.some_cameras(teacher.scene(), seeds::VIEWS))
         {
@@ -85,7 +91,9 @@ impl Convert {
         let work = format!("convert {} to {}", teacher.name(), student.kind());
         let active = Active::new(&config.active, config.views);
         let adaptor = Adaptor::between(&*teacher, &*student, options.seed);
-        Ok(Self { teacher, config, stages, gallery, active, adaptor, probes, run, work })
+        let own_space = (preset.train.occupancy.clone(), preset.train.samples);
+        let per_ray = student.as_volume().map_or(1.0, |v| v.march_spec().most_samples());
+        Ok(Self { teacher, config, stages, gallery, active, adaptor, probes, run, work, own_space, per_ray })
     }
 
     /// A conversion that goes on from a checkpoint.
@@ -117,6 +125,9 @@ impl Convert {
             adaptor.restore(&extra).map_err(|e| e.file(path))?;
         }
         convert.active.restore(&extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
+        if let Some(per_ray) = extra.json.get("per_ray").and_then(Value::as_f64) {
+            convert.per_ray = per_ray as f32;
+        }
         Ok(convert)
     }
 
@@ -141,6 +152,9 @@ impl Convert {
             (rays.origins, rays.directions)
         })?;
         let (seed, step, stage) = (self.run.seed(), self.run.step, self.stage().clone());
+        if stage.level == Level::Image && self.teacher.as_primitives().is_some() {
+            return self.picture_step(&stage);
+        }
         let rays = self.draw_rays(stage.rays.unwrap_or(self.config.rays));
         let Some(student) = self.run.field.as_volume() else { return Err(Error::new("not a volume")) };
         let (least_light, thin) = (self.config.least_light, self.config.thin);
@@ -167,6 +181,28 @@ impl Convert {
         if let Some(picture) = picture.filter(|_| done.is_some() && self.active.judges()) {
             let wanted = fill(lesson.pixels, &backdrop);
             self.active.learn(&rays, &values(picture), &values(wanted), &mut self.gallery, seed);
+        }
+        Ok(done)
+    }
+
+    /// A step of a volume towards the pictures of primitives, in its own empty space, as it learns from photos. What such
+    /// a teacher is as a density is thicker than it is drawn: it is good to begin with, and wrong to be held to.
+    fn picture_step(&mut self, stage: &Stage) -> Result<Option<f32>> {
+        self.run.refresh_occupancy(&self.own_space.0);
+        let most = stage.rays.unwrap_or(self.config.rays);
+        let affordable = (self.own_space.1 as f32 / self.per_ray.max(1.0)) as usize;
+        let rays = self.draw_rays(affordable.clamp(LEAST_RAYS.min(most), most));
+        let (seed, step) = (self.run.seed(), self.run.step);
+        let backdrop = self.config.background.colours(rays.len(), seed, step);
+        let (picture, cost) = seen_along(&self.run, &rays.origins, &rays.directions, &backdrop)?;
+        self.per_ray = cost / rays.len().max(1) as f32;
+        let taught = tensor(rays.pixels.clone(), [rays.len(), 5], &picture.device().without_autodiff());
+        let wanted = fill(taught, &backdrop).clamp(0.0, 1.0);
+        let seen = self.active.judges().then(|| (values(picture.clone().inner()), values(wanted.clone())));
+        let loss = difference(picture, Tensor::from_inner(wanted), self.config.loss) * stage.pixel;
+        let done = self.run.descend(loss, |_| 1.0, |_, _| ())?;
+        if let Some((picture, wanted)) = seen.filter(|_| done.is_some()) {
+            self.active.learn(&rays, &picture, &wanted, &mut self.gallery, seed);
         }
         Ok(done)
     }
@@ -308,7 +344,7 @@ impl Task for Convert {
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
         let teacher = teacher::fingerprint(&self.teacher);
-        let mut extra = Extra { json: json!({ "teacher": teacher }), ..Extra::default() };
+        let mut extra = Extra { json: json!({ "teacher": teacher, "per_ray": self.per_ray }), ..Extra::default() };
         self.active.save(&mut extra, &self.gallery);
         if let Some(adaptor) = &self.adaptor {
             adaptor.save(&mut extra);

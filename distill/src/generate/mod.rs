@@ -12,7 +12,6 @@ use retort_fields::error::{Error, Result};
 use retort_fields::field::{Pose, Scene as Frame, values};
 use retort_fields::files::archive::Archive;
 use retort_fields::registry::AnyField;
-use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use retort_shaders::Aabb;
 use serde_json::json;
@@ -282,16 +281,6 @@ impl Generate {
         Ok((drawn, resized(seen, model as usize)))
     }
 
-    fn refresh_occupancy(&mut self) {
-        let (config, step, seed) = (&self.occupancy, self.run.step, self.run.seed());
-        if step > 0 && step.is_multiple_of(config.every) {
-            let mut frozen = self.run.field.frozen();
-            let (Some(asked), Some(kept)) = (frozen.as_volume_mut(), self.run.field.as_volume_mut()) else { return };
-            volume::refresh_occupancy(asked, seed, step, step < config.warm_up, config.decay, config.limit);
-            kept.set_occupancy(Arc::clone(asked.occupancy()));
-        }
-    }
-
     /// The gradient as it is, or one that asks for nothing where it is not a number.
     ///
     /// # Errors
@@ -341,12 +330,12 @@ impl Generate {
 
     /// A step of the field whose turn it is; its loss, unless it was no number.
     fn advance(&mut self) -> Result<Option<f32>> {
-        self.refresh_occupancy();
+        self.run.refresh_occupancy(&self.occupancy);
         let mut rng = Rng::at(self.run.seed(), "looks", u64::from(self.run.step));
         let looks = self.prior.looks(self.system.rings, &mut rng);
         let (drawn, pictures) = self.pictures(&self.run.field, &looks)?;
         let plain = pictures.clone().inner();
-        let latents = self.prior.encode(plain.clone());
+        let (latents, trail) = self.prior.encode_kept(plain.clone());
         let source = self.source(&looks)?;
         let guided = self.guide(&latents, &looks, source.clone())?;
         let gradient = self.sound(guided.gradient)?;
@@ -359,7 +348,7 @@ impl Generate {
         // prior itself, and enters the field's graph as a sum that has this gradient and L's value.
         let per = 1.0 / looks.len() as f32;
         let value = pull.clone().square().sum() * (0.5 * per);
-        let pulled = self.prior.encode_back(&plain, pull) * per;
+        let pulled = self.prior.encode_back(trail, pull) * per;
         let offset = value - (plain * pulled.clone()).sum();
         let mut loss = (pictures * Tensor::from_inner(pulled)).sum() + Tensor::from_inner(offset);
         for (name, weight) in &self.system.losses {

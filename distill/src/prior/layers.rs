@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::activation::silu;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+use half::{bf16, f16};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::tensor;
-use retort_fields::ops::conv::conv;
+use retort_fields::ops::conv::{self, conv};
 use retort_fields::ops::linear::{Act, linear};
 use retort_fields::ops::norm::{Norm, norm};
 use retort_fields::rng::Rng;
+use safetensors::Dtype;
 
 /// A weight's name and its shape in a file, outputs first.
 pub type Shape = (String, Vec<usize>);
@@ -44,6 +46,20 @@ pub struct Layers {
     trained: BTreeSet<String>,
 }
 
+/// The values of a tensor of a file, in float32.
+///
+/// # Errors
+/// When it is of another kind than float16, bfloat16 and float32.
+pub fn floats(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
+    let pairs = bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+    match dtype {
+        Dtype::F16 => Ok(pairs.map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::BF16 => Ok(pairs.map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        other => Err(Error::new(format!("a tensor is of {other:?}, not of float16, bfloat16 or float32"))),
+    }
+}
+
 /// A weight of a file as it is kept: linear maps and 1 × 1 convolutions as `[inputs, outputs]`, 3 × 3 convolutions as
 /// `[9·inputs, outputs]` by the neighbour's row, its column, the channel, rows as `[1, n]`. Tables, which are looked up
 /// and not multiplied, stay as they are.
@@ -64,6 +80,20 @@ pub fn kept((name, shape): &Shape, values: Vec<f32>, table: bool, device: &Devic
         _ => return Err(Error::new(format!("{name} is {shape:?}, which no layer here has"))),
     };
     Ok(tensor(values, shape, device))
+}
+
+/// A weight in float16, for a GPU that multiplies such numbers: half the memory. What is not multiplied stays as it is.
+pub fn half(weight: Tensor<2>) -> Tensor<2> {
+    if weight.dims()[0] > 1 { weight.cast(FloatDType::F16) } else { weight }
+}
+
+fn is_half(weight: &Tensor<2>) -> bool {
+    weight.dtype() == DType::F16
+}
+
+/// `x W` in the weight's precision; sums, norms and attention are float32 always.
+fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    if is_half(&weight) { x.cast(FloatDType::F16).matmul(weight).cast(FloatDType::F32) } else { x.matmul(weight) }
 }
 
 /// `[outputs, inputs, taps]` as `[taps, inputs, outputs]`.
@@ -93,7 +123,9 @@ impl Layers {
     /// The same, all weights to be trained.
     pub fn trainable(&self) -> Self {
         let mut copy = self.on_graph();
-        copy.weights.values_mut().for_each(|weight| *weight = weight.clone().require_grad());
+        // Steps are smaller than float16 can tell apart.
+        let leaf = |weight: &Tensor<2>| weight.clone().cast(FloatDType::F32).require_grad();
+        copy.weights.values_mut().for_each(|weight| *weight = leaf(weight));
         copy.trained = copy.weights.keys().cloned().collect();
         copy
     }
@@ -133,6 +165,17 @@ impl Layers {
         &mut self.adapters
     }
 
+    /// Changes how each weight is kept.
+    #[cfg(test)]
+    pub(super) fn each(&mut self, keep: impl Fn(Tensor<2>) -> Tensor<2>) {
+        self.weights.values_mut().for_each(|weight| *weight = keep(weight.clone()));
+    }
+
+    /// Whether anything is kept in float16.
+    pub fn has_halves(&self) -> bool {
+        self.weights.values().any(is_half)
+    }
+
     /// Adds `[inputs, outputs]` to the map of this name.
     ///
     /// # Errors
@@ -144,7 +187,8 @@ impl Layers {
             let ([i, o], [ci, co]) = (weight.dims(), change.dims());
             return Err(Error::new(format!("{name} maps {i} to {o} values, not {ci} to {co}")));
         }
-        *weight = weight.clone() + change;
+        let kept: FloatDType = weight.dtype().into();
+        *weight = (weight.clone().cast(FloatDType::F32) + change).cast(kept);
         Ok(())
     }
 
@@ -180,8 +224,9 @@ impl Layers {
     pub fn linear(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
         let weight = self.get(&format!("{name}.weight"));
         let y = match self.weights.get(&format!("{name}.bias")) {
+            Some(bias) if is_half(&weight) => product(x.clone(), weight) + bias.clone(),
             Some(bias) => linear(x.clone(), weight, bias.clone(), Act::None),
-            None => x.clone().matmul(weight),
+            None => product(x.clone(), weight),
         };
         match self.adapters.get(name) {
             Some([a, b]) => y + x.matmul(a.clone()).matmul(b.clone()),
@@ -191,9 +236,12 @@ impl Layers {
 
     /// The same, and `silu` of it.
     pub fn linear_silu(&self, name: &str, x: Tensor<2>) -> Tensor<2> {
-        match self.weights.get(&format!("{name}.bias")).filter(|_| !self.adapters.contains_key(name)) {
-            Some(bias) => linear(x, self.get(&format!("{name}.weight")), bias.clone(), Act::Silu),
-            None => silu(self.linear(name, x)),
+        let weight = self.get(&format!("{name}.weight"));
+        match self.weights.get(&format!("{name}.bias")) {
+            Some(bias) if !is_half(&weight) && !self.adapters.contains_key(name) => {
+                linear(x, weight, bias.clone(), Act::Silu)
+            }
+            _ => silu(self.linear(name, x)),
         }
     }
 
@@ -219,7 +267,12 @@ impl Layers {
 
     /// A convolution of 3 × 3 places over square pictures of this side.
     pub fn conv(&self, name: &str, x: Tensor<2>, side: usize) -> Tensor<2> {
-        conv(x, self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")), side)
+        let (weight, bias) = (self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")));
+        if is_half(&weight) {
+            let [x, bias] = [x, bias].map(|t| t.cast(FloatDType::F16));
+            return conv::reference::conv(x, weight, bias, side).cast(FloatDType::F32);
+        }
+        conv(x, weight, bias, side)
     }
 
     /// A convolution of 3 × 3 places at every second one: `before` zeros before the first row and column, one behind the
@@ -227,17 +280,19 @@ impl Layers {
     pub fn halve(&self, name: &str, x: Tensor<2>, side: usize, before: usize) -> Tensor<2> {
         let (w, b) = (self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")));
         let ([rows, inputs], [_, outputs]) = (x.dims(), w.dims());
+        let kept: FloatDType = w.dtype().into();
+        let [x, b] = [x, b].map(|t| t.cast(kept));
         let n = rows / (side * side);
         let mut x = x.reshape([n, side, side, inputs]).permute([0, 3, 1, 2]);
         if before == 0 {
             let device = x.device();
-            x = Tensor::cat(vec![x, Tensor::zeros([n, inputs, 1, side], &device)], 2);
-            x = Tensor::cat(vec![x, Tensor::zeros([n, inputs, side + 1, 1], &device)], 3);
+            x = Tensor::cat(vec![x, Tensor::<4>::zeros([n, inputs, 1, side], &device).cast(kept)], 2);
+            x = Tensor::cat(vec![x, Tensor::<4>::zeros([n, inputs, side + 1, 1], &device).cast(kept)], 3);
         }
         let w = w.reshape([3, 3, inputs, outputs]).permute([3, 2, 0, 1]);
         let options = ConvOptions::new([2, 2], [before, before], [1, 1], 1);
         let y = conv2d(x, w, Some(b.reshape([outputs])), options);
-        y.permute([0, 2, 3, 1]).reshape([n * side * side / 4, outputs])
+        y.permute([0, 2, 3, 1]).reshape([n * side * side / 4, outputs]).cast(FloatDType::F32)
     }
 }
 

@@ -187,10 +187,15 @@ pub trait Prior: Send + Sync {
         pictures * 2.0 - 1.0
     }
 
-    /// The gradient of such pictures, given that of their latents. Not by a graph through [`Prior::encode`]: that would
-    /// hold all that a large encoder computes.
-    fn encode_back(&self, pictures: &Tensor<4>, gradient: Tensor<4>) -> Tensor<4> {
-        let _ = pictures;
+    /// The same with what the way back needs.
+    fn encode_kept(&self, pictures: Tensor<4>) -> (Tensor<4>, Trail) {
+        (self.encode(pictures), Trail::new())
+    }
+
+    /// The gradient of the pictures that left this trail, given that of their latents. Not by a graph through
+    /// [`Prior::encode`]: that would hold all that a large encoder computes.
+    fn encode_back(&self, trail: Trail, gradient: Tensor<4>) -> Tensor<4> {
+        drop(trail);
         gradient * 2.0
     }
 
@@ -226,6 +231,9 @@ pub trait Prior: Send + Sync {
     /// weights where it is 0.
     fn apprentice(&self, seed: u64, rank: usize) -> Box<dyn Apprentice>;
 }
+
+/// What goes into each piece of a way into latents, from the first; nothing where the way back needs nothing.
+pub type Trail = Vec<Tensor<2>>;
 
 /// Tensors of a checkpoint: name, shape, values.
 pub type Kept = Vec<(String, [usize; 2], Vec<f32>)>;

@@ -8,6 +8,10 @@ use retort_fields::registry::detached_inner;
 
 use super::{Apprentice, Asked, Kept};
 
+/// What the loss is multiplied by on its way back, a power of two: through a denoiser in float16 small gradients would
+/// vanish, and in float32 it changes nothing.
+const SCALE: f32 = 4096.0;
+
 /// A denoiser with weights on a gradient graph.
 pub trait Learner: Send {
     /// The noise that it sees in what is asked, on the graph.
@@ -42,7 +46,7 @@ impl<L: Learner> Apprentice for Pupil<L> {
         let seen = self.learner.epsilon(&Asked { noisy, ..asked });
         let loss = (seen - Tensor::from_inner(noise)).square().mean();
         let value = values(loss.clone().inner())[0];
-        let mut grads = loss.backward();
+        let mut grads = (loss * SCALE).backward();
         // As ProlificDreamer: AdamW with the library's usual decay.
         let spec = AdamSpec { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01, skip_zero_grad: false };
         self.steps += 1;
@@ -51,7 +55,7 @@ impl<L: Learner> Apprentice for Pupil<L> {
             if self.moments.len() == i {
                 self.moments.push(Moments::zeros(weight.dims(), &device));
             }
-            let Some(grad) = weight.grad_remove(&mut grads) else { continue };
+            let Some(grad) = weight.grad_remove(&mut grads).map(|grad| grad / SCALE) else { continue };
             let old = detached_inner(std::mem::replace(weight, Tensor::zeros([1, 1], &device)));
             let new = adam::step(old, grad, &mut self.moments[i], rate, self.steps, &spec);
             *weight = Tensor::from_inner(new).require_grad();

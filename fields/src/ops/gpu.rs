@@ -9,7 +9,7 @@ pub(crate) mod sh;
 
 use burn::tensor::{DType, Shape};
 use cubecl::client::Client;
-use cubecl::features::AtomicUsage;
+use cubecl::features::{AtomicUsage, TypeUsage};
 use cubecl::prelude::{BufferArg, CubeCount, CubeDim, Scalar, Type};
 use cubecl::server::Handle;
 
@@ -40,6 +40,12 @@ pub fn group() -> CubeDim {
 /// drivers do; OpenGL does not, and there a sum would silently stay zero.
 pub fn adds_floats(client: &Client) -> bool {
     client.properties().atomic_type_usage(Type::atomic(f32::elem_type_native())).contains(AtomicUsage::Add)
+}
+
+/// Whether the adapter keeps, converts and multiplies float16.
+pub fn computes_halves(client: &Client) -> bool {
+    let needed = TypeUsage::Buffer | TypeUsage::Conversion | TypeUsage::Arithmetic | TypeUsage::DotProduct;
+    client.properties().type_usage(half::f16::elem_type_native()).is_superset(needed)
 }
 
 /// Refuses a device on which [`adds_floats`] is false.

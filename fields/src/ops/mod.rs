@@ -20,4 +20,6 @@ mod pointwise_gpu;
 pub(crate) mod simd;
 pub mod splat;
 pub mod ssim;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod voxels;

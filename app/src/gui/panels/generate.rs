@@ -10,10 +10,9 @@ use retort_distill::guidance::Loss;
 use retort_distill::prior::world::prompt::understand;
 use retort_distill::prior::world::words::{COLOURS, PATTERNS, SHAPES, SIZES, THINGS, Word};
 use retort_distill::task::Sight;
-use retort_fields::registry::Kind;
 
 use super::copy_line;
-use super::recipe::limits;
+use super::recipe::{kind, limits};
 use crate::gui::recipe::GenerateForm;
 use crate::gui::state::State;
 
@@ -197,14 +196,7 @@ fn vocabulary(ui: &mut Ui, prompt: &mut String) {
 fn recipe(ui: &mut Ui, form: &mut GenerateForm) {
     let recipe = &mut form.recipe;
     Grid::new(("generate", "recipe")).num_columns(2).show(ui, |ui| {
-        let label = ui.label("To");
-        let shown = ComboBox::from_id_salt(("generate", "kind")).selected_text(recipe.kind.name()).show_ui(ui, |ui| {
-            for kind in Kind::ALL {
-                ui.selectable_value(&mut recipe.kind, *kind, kind.name()).on_hover_text(kind.label());
-            }
-        });
-        shown.response.labelled_by(label.id).on_hover_text(recipe.kind.label());
-        ui.end_row();
+        kind(ui, "generate", recipe);
         let label = ui.label("System");
         let shown = ComboBox::from_id_salt(("generate", "system")).selected_text(&recipe.preset).show_ui(ui, |ui| {
             for (name, text) in system::names().into_iter().filter(|(name, _)| *name != "edit") {

@@ -9,14 +9,7 @@ use crate::gui::recipe::Recipe;
 /// Shows it; `about` names the panel where two have the same fields.
 pub fn show(ui: &mut Ui, about: &str, recipe: &mut Recipe) {
     Grid::new((about, "recipe")).num_columns(2).show(ui, |ui| {
-        let label = ui.label("To");
-        let shown = ComboBox::from_id_salt((about, "kind")).selected_text(recipe.kind.name()).show_ui(ui, |ui| {
-            for kind in Kind::ALL {
-                ui.selectable_value(&mut recipe.kind, *kind, kind.name()).on_hover_text(kind.label());
-            }
-        });
-        shown.response.labelled_by(label.id).on_hover_text(recipe.kind.label());
-        ui.end_row();
+        kind(ui, about, recipe);
         let label = ui.label("Preset");
         let presets = Recipe::presets(recipe.kind);
         let shown = ComboBox::from_id_salt((about, "preset")).selected_text(&recipe.preset).show_ui(ui, |ui| {
@@ -34,6 +27,18 @@ pub fn show(ui: &mut Ui, about: &str, recipe: &mut Recipe) {
     let edit = TextEdit::multiline(&mut recipe.set).hint_text(hint).code_editor().desired_rows(2);
     ui.add(edit.desired_width(f32::INFINITY)).labelled_by(label.id);
     values::show(ui, about, recipe);
+}
+
+/// The row of the kind that is made.
+pub fn kind(ui: &mut Ui, about: &str, recipe: &mut Recipe) {
+    let label = ui.label("To");
+    let shown = ComboBox::from_id_salt((about, "kind")).selected_text(recipe.kind.name()).show_ui(ui, |ui| {
+        for kind in Kind::ALL {
+            ui.selectable_value(&mut recipe.kind, *kind, kind.name()).on_hover_text(kind.label());
+        }
+    });
+    shown.response.labelled_by(label.id).on_hover_text(recipe.kind.label());
+    ui.end_row();
 }
 
 /// Rows for steps (where none are typed they are `steps`), time and seed.

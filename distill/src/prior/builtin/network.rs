@@ -8,15 +8,14 @@ use std::collections::BTreeMap;
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
 use glam::{Vec3, vec2};
-use half::f16;
 use retort_fields::error::{Error, Result};
 use retort_fields::field::tensor;
 use retort_fields::ops::attend::{Groups, attend as attention};
 use retort_fields::ops::norm::Norm;
 use retort_shaders::Camera;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 
-use super::super::layers::{Layers, Names, Shape, embed, kept};
+use super::super::layers::{Layers, Names, Shape, embed, floats, kept};
 use super::super::world::picture::SIDE;
 use super::super::world::{SLOTS, words::ROWS};
 
@@ -106,16 +105,6 @@ pub(super) fn shapes() -> Vec<Shape> {
     std::mem::take(&mut names.0)
 }
 
-/// The values of a tensor of a file, in float32.
-fn floats(name: &str, view: &safetensors::tensor::TensorView<'_>) -> Result<Vec<f32>> {
-    let data = view.data();
-    match view.dtype() {
-        Dtype::F16 => Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
-        Dtype::F32 => Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-        other => Err(Error::new(format!("{name} is of {other:?}, not of float16 or float32"))),
-    }
-}
-
 impl Network {
     /// The network of a safetensors file.
     ///
@@ -133,7 +122,9 @@ impl Network {
             }
             // Words and places are looked up, not multiplied.
             let table = name.starts_with("words.word") || !name.ends_with(".weight");
-            weights.insert(name.clone(), kept(&named, floats(name, &view)?, table, device)?);
+            let values =
+                floats(view.dtype(), view.data()).map_err(|e| Error { what: format!("{name}: {}", e.what), ..e })?;
+            weights.insert(name.clone(), kept(&named, values, table, device)?);
         }
         Ok(Self { layers: Layers::new(weights) })
     }

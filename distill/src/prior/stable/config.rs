@@ -29,115 +29,81 @@ impl PerLevel {
 
 /// A denoiser: diffusers' `UNet2DConditionModel`.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "the file has them")]
 pub struct UnetConfig {
     /// Side of the latents that it was taught with.
-    #[serde(default = "default_64")]
     pub sample_size: usize,
     /// Channels of a latent.
-    #[serde(default = "default_4")]
     pub in_channels: usize,
     /// Channels of the answer.
-    #[serde(default = "default_4")]
     pub out_channels: usize,
     /// Kinds of the levels from the outer to the inner.
-    #[serde(default = "down_types")]
     pub down_block_types: Vec<String>,
     /// Kinds of the levels from the inner to the outer.
-    #[serde(default = "up_types")]
     pub up_block_types: Vec<String>,
     /// Widths of the levels.
-    #[serde(default = "widths")]
     pub block_out_channels: Vec<usize>,
     /// Residual blocks of a level on the way down.
-    #[serde(default = "default_2")]
     pub layers_per_block: usize,
     /// Transformer blocks of an attention.
-    #[serde(default = "one")]
     pub transformer_layers_per_block: PerLevel,
     /// Width of the text.
-    #[serde(default = "default_1280")]
     pub cross_attention_dim: usize,
     /// The number of heads, whatever it is called (`unet_2d_condition.py`).
-    #[serde(default = "eight")]
     pub attention_head_dim: PerLevel,
     /// The number of heads where it is given by its own name.
-    #[serde(default)]
     pub num_attention_heads: Option<PerLevel>,
     /// Whether attention's ends are linear maps and not 1 × 1 convolutions; the file differs, the computation does not.
-    #[serde(default)]
     pub use_linear_projection: bool,
     /// Groups of the norms.
-    #[serde(default = "default_32")]
     pub norm_num_groups: usize,
     /// Epsilon of the residual blocks' norms.
-    #[serde(default = "eps5")]
     pub norm_eps: f32,
     /// Numbers that tell a camera, 0 for a model without one.
-    #[serde(default)]
     pub camera_dim: usize,
     /// Named in newer configurations; only none of these is understood.
-    #[serde(default)]
     class_embed_type: Option<String>,
-    #[serde(default)]
     addition_embed_type: Option<String>,
-    #[serde(default)]
     dual_cross_attention: bool,
-    #[serde(default)]
     only_cross_attention: bool,
-    #[serde(default)]
     center_input_sample: bool,
-    #[serde(default = "yes")]
     flip_sin_to_cos: bool,
-    #[serde(default)]
     freq_shift: i32,
-    #[serde(default = "silu")]
     act_fn: String,
-    #[serde(default = "default_scale_shift")]
     resnet_time_scale_shift: String,
 }
 
-fn default_2() -> usize {
-    2
-}
-fn default_4() -> usize {
-    4
-}
-fn default_32() -> usize {
-    32
-}
-fn default_64() -> usize {
-    64
-}
-fn default_1280() -> usize {
-    1280
-}
-fn eight() -> PerLevel {
-    PerLevel::One(8)
-}
-fn one() -> PerLevel {
-    PerLevel::One(1)
-}
-fn eps5() -> f32 {
-    1e-5
-}
-fn yes() -> bool {
-    true
-}
-fn silu() -> String {
-    "silu".into()
-}
-fn default_scale_shift() -> String {
-    "default".into()
-}
-fn widths() -> Vec<usize> {
-    vec![320, 640, 1280, 1280]
-}
-fn down_types() -> Vec<String> {
-    [CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, "DownBlock2D"].map(String::from).to_vec()
-}
-fn up_types() -> Vec<String> {
-    ["UpBlock2D", CROSS_UP, CROSS_UP, CROSS_UP].map(String::from).to_vec()
+/// diffusers' own, for what a file leaves out.
+impl Default for UnetConfig {
+    fn default() -> Self {
+        Self {
+            sample_size: 64,
+            in_channels: 4,
+            out_channels: 4,
+            down_block_types: [CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, "DownBlock2D"].map(String::from).to_vec(),
+            up_block_types: ["UpBlock2D", CROSS_UP, CROSS_UP, CROSS_UP].map(String::from).to_vec(),
+            block_out_channels: vec![320, 640, 1280, 1280],
+            layers_per_block: 2,
+            transformer_layers_per_block: PerLevel::One(1),
+            cross_attention_dim: 1280,
+            attention_head_dim: PerLevel::One(8),
+            num_attention_heads: None,
+            use_linear_projection: false,
+            norm_num_groups: 32,
+            norm_eps: 1e-5,
+            camera_dim: 0,
+            class_embed_type: None,
+            addition_embed_type: None,
+            dual_cross_attention: false,
+            only_cross_attention: false,
+            center_input_sample: false,
+            flip_sin_to_cos: true,
+            freq_shift: 0,
+            act_fn: "silu".into(),
+            resnet_time_scale_shift: "default".into(),
+        }
+    }
 }
 
 const CROSS_DOWN: &str = "CrossAttnDownBlock2D";
@@ -235,40 +201,40 @@ impl UnetConfig {
 
 /// From pictures to latents and back: diffusers' `AutoencoderKL`.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct VaeConfig {
     /// Channels of a picture.
-    #[serde(default = "default_3")]
     pub in_channels: usize,
     /// Channels of a latent.
-    #[serde(default = "default_4")]
     pub latent_channels: usize,
     /// Widths of the levels.
     pub block_out_channels: Vec<usize>,
     /// Residual blocks of a level on the way in.
-    #[serde(default = "default_1")]
     pub layers_per_block: usize,
     /// Groups of the norms.
-    #[serde(default = "default_32")]
     pub norm_num_groups: usize,
     /// What latents are multiplied with to be of about unit spread.
-    #[serde(default = "scaling")]
     pub scaling_factor: f32,
-    #[serde(default)]
     shift_factor: Option<f32>,
-    #[serde(default = "yes")]
     use_quant_conv: bool,
-    #[serde(default = "yes")]
     mid_block_add_attention: bool,
 }
 
-fn default_1() -> usize {
-    1
-}
-fn default_3() -> usize {
-    3
-}
-fn scaling() -> f32 {
-    0.18215
+/// diffusers' own, for what a file leaves out.
+impl Default for VaeConfig {
+    fn default() -> Self {
+        Self {
+            in_channels: 3,
+            latent_channels: 4,
+            block_out_channels: vec![64],
+            layers_per_block: 1,
+            norm_num_groups: 32,
+            scaling_factor: 0.18215,
+            shift_factor: None,
+            use_quant_conv: true,
+            mid_block_add_attention: true,
+        }
+    }
 }
 
 impl VaeConfig {
@@ -302,6 +268,7 @@ impl VaeConfig {
 
 /// From words to numbers: transformers' `CLIPTextModel`.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct ClipConfig {
     /// Width.
     pub hidden_size: usize,
@@ -314,21 +281,27 @@ pub struct ClipConfig {
     /// Words.
     pub vocab_size: usize,
     /// The longest text.
-    #[serde(default = "default_77")]
     pub max_position_embeddings: usize,
     /// The small networks' activation.
-    #[serde(default = "quick_gelu")]
     pub hidden_act: String,
     /// Epsilon of the norms.
-    #[serde(default = "eps5")]
     pub layer_norm_eps: f32,
 }
 
-fn default_77() -> usize {
-    77
-}
-fn quick_gelu() -> String {
-    "quick_gelu".into()
+/// transformers' own, for what a file leaves out.
+impl Default for ClipConfig {
+    fn default() -> Self {
+        Self {
+            hidden_size: 512,
+            intermediate_size: 2048,
+            num_attention_heads: 8,
+            num_hidden_layers: 12,
+            vocab_size: 49_408,
+            max_position_embeddings: 77,
+            hidden_act: "quick_gelu".into(),
+            layer_norm_eps: 1e-5,
+        }
+    }
 }
 
 impl ClipConfig {
@@ -353,51 +326,44 @@ impl ClipConfig {
 
 /// How noise is put on.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct SchedulerConfig {
     /// Steps.
-    #[serde(default = "default_1000")]
     pub num_train_timesteps: usize,
     /// The first step's β.
-    #[serde(default = "first_beta")]
     pub beta_start: f32,
     /// The last step's.
-    #[serde(default = "last_beta")]
     pub beta_end: f32,
     /// How it rises in between.
-    #[serde(default = "linear")]
     pub beta_schedule: String,
     /// What the network says: the noise, or the velocity.
-    #[serde(default = "epsilon")]
     pub prediction_type: String,
     /// Whether a sampler's last step ends without any noise.
-    #[serde(default = "yes")]
     pub set_alpha_to_one: bool,
     /// Added to a sampler's steps.
-    #[serde(default)]
     pub steps_offset: u32,
     /// Where a sampler's steps lie; each sampler has its own where none is named.
-    #[serde(default)]
     pub timestep_spacing: Option<String>,
-    #[serde(default)]
     rescale_betas_zero_snr: bool,
-    #[serde(default)]
     trained_betas: Option<Vec<f32>>,
 }
 
-fn default_1000() -> usize {
-    1000
-}
-fn first_beta() -> f32 {
-    0.0001
-}
-fn last_beta() -> f32 {
-    0.02
-}
-fn linear() -> String {
-    "linear".into()
-}
-fn epsilon() -> String {
-    "epsilon".into()
+/// diffusers' own, for what a file leaves out.
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            num_train_timesteps: 1000,
+            beta_start: 0.0001,
+            beta_end: 0.02,
+            beta_schedule: "linear".into(),
+            prediction_type: "epsilon".into(),
+            set_alpha_to_one: true,
+            steps_offset: 0,
+            timestep_spacing: None,
+            rescale_betas_zero_snr: false,
+            trained_betas: None,
+        }
+    }
 }
 
 impl SchedulerConfig {

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use retort_fields::device::is_cpu;
+use retort_fields::device::{has_halves, is_cpu};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::values;
 use retort_fields::ops::attend::SCORES;
@@ -90,8 +90,8 @@ pub fn encoder(config: &VaeConfig, side: usize) -> f64 {
 }
 
 impl Cost {
-    /// Of a model of these parts.
-    pub fn of(unet: &UnetConfig, vae: &VaeConfig, clip: &ClipConfig) -> Self {
+    /// Of a model of these parts on this device.
+    pub fn of(unet: &UnetConfig, vae: &VaeConfig, clip: &ClipConfig, device: &Device) -> Self {
         let side = unet.sample_size * vae.factor();
         let shapes = [unet::shapes(unet), vae::shapes(vae), text::shapes(clip)].concat();
         let widest = *vae.block_out_channels.first().unwrap_or(&1) as f64;
@@ -100,7 +100,7 @@ impl Cost {
         Self {
             denoise: denoiser(unet, unet.sample_size),
             encode: encoder(vae, side),
-            weights: 4.0 * shapes.iter().map(elements).sum::<f64>(),
+            weights: if has_halves(device) { 2.0 } else { 4.0 } * shapes.iter().map(elements).sum::<f64>(),
             // Twice a map of attention's scores, and a dozen of the autoencoder's largest pictures for each view.
             work: 2.0 * scores + 12.0 * 4.0 * widest * (side * side) as f64 * pictures / 2.0,
             pictures,
@@ -109,8 +109,8 @@ impl Cost {
 
     /// Operations of a step of score distillation.
     pub fn step(&self) -> f64 {
-        // In once; the way back computes it twice more, for what goes into each piece and piece by piece, and then goes back.
-        self.denoise * self.pictures + 4.0 * self.encode * self.pictures / 2.0
+        // In once; the way back computes each piece once more, and then goes back.
+        self.denoise * self.pictures + 3.0 * self.encode * self.pictures / 2.0
     }
 
     /// Refuses a model that this machine has no memory for.

@@ -8,13 +8,13 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use half::{bf16, f16};
+use retort_fields::device::has_halves;
 use retort_fields::error::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
-use crate::prior::layers::{Layers, Shape, kept};
+use crate::prior::layers::{Layers, Shape, floats, half, kept};
 
 /// The longest header that is read.
 const LONGEST_HEADER: u64 = 100 << 20;
@@ -118,7 +118,7 @@ impl Weights {
     }
 
     /// The layers of these names and shapes; `aliases` says under what other names a tensor may be found, `table` which
-    /// are looked up and not multiplied.
+    /// are looked up and not multiplied. On a GPU that multiplies float16 they are kept so.
     ///
     /// # Errors
     /// When a tensor is missing, or of another shape or kind, or not finite; the error names file and tensor.
@@ -129,7 +129,7 @@ impl Weights {
         table: impl Fn(&str) -> bool,
         device: &Device,
     ) -> Result<Layers> {
-        let mut weights = BTreeMap::new();
+        let (mut weights, halves) = (BTreeMap::new(), has_halves(device));
         for (name, shape) in shapes {
             let place = std::iter::once(name.clone()).chain(aliases(name)).find_map(|name| self.places.get(&name));
             let place = place.ok_or_else(|| self.lacks(name))?;
@@ -139,7 +139,8 @@ impl Weights {
             }
             let values = place.values().map_err(|e| e.file(&place.file))?;
             let whole = kept(&(name.clone(), shape.clone()), values, table(name), device);
-            weights.insert(name.clone(), whole.map_err(|e| e.file(&place.file))?);
+            let whole = whole.map_err(|e| e.file(&place.file))?;
+            weights.insert(name.clone(), if halves && !table(name) { half(whole) } else { whole });
         }
         Ok(Layers::new(weights))
     }
@@ -166,13 +167,7 @@ impl Place {
         file.seek(SeekFrom::Start(self.at)).map_err(|e| Error::io(&self.file, &e))?;
         let mut bytes = vec![0; self.bytes as usize];
         file.read_exact(&mut bytes).map_err(|e| Error::io(&self.file, &e))?;
-        let pairs = bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
-        match self.dtype {
-            Dtype::F16 => Ok(pairs.map(|b| f16::from_le_bytes(b).to_f32()).collect()),
-            Dtype::BF16 => Ok(pairs.map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
-            Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-            other => Err(Error::new(format!("a tensor is of {other:?}, not of float16, bfloat16 or float32"))),
-        }
+        floats(self.dtype, &bytes)
     }
 }
 

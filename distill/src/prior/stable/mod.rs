@@ -3,6 +3,9 @@
 //!
 //! A folder named with `+FILE` or `+FILE*0.7` behind it has the adapters of that file merged in. Latents are the
 //! posterior's mean, not a sample of it: its deviation is a hundredth of the latents' own, and a run repeats.
+//!
+//! On a GPU that multiplies float16 the maps and convolutions are kept and computed so, which is how these models are
+//! published and run elsewhere; sums, norms, attention, gradients of weights and everything on a CPU are float32.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use retort_fields::rng::Rng;
 use super::noise::Noise;
 use super::pupil::{Learner, Pupil};
 use super::sampler::{Plan, Sampler, Spacing};
-use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Side, Sides, Text};
+use super::{Apprentice, Asked, Look, Prior, Prompt, Read, Side, Sides, Text, Trail};
 
 pub mod config;
 pub mod cost;
@@ -137,7 +140,7 @@ impl Stable {
             let what = "text encoder, denoiser and autoencoder are of different families";
             return Err(Error::new(what).file(&folder).remedy("take the folder of one model, whole"));
         }
-        let cost = cost::Cost::of(&unet_config, &vae_config, &clip_config);
+        let cost = cost::Cost::of(&unet_config, &vae_config, &clip_config, device);
         cost.fits(device).map_err(|e| e.file(&folder))?;
 
         let part = |name: &str| Weights::open(&folder.join(name));
@@ -269,9 +272,14 @@ impl Prior for Stable {
         self.vae.encode(pictures * 2.0 - 1.0).mean * self.vae.config().scaling_factor
     }
 
-    fn encode_back(&self, pictures: &Tensor<4>, gradient: Tensor<4>) -> Tensor<4> {
+    fn encode_kept(&self, pictures: Tensor<4>) -> (Tensor<4>, Trail) {
+        let (posterior, trail) = self.vae.encode_kept(pictures * 2.0 - 1.0);
+        (posterior.mean * self.vae.config().scaling_factor, trail)
+    }
+
+    fn encode_back(&self, trail: Trail, gradient: Tensor<4>) -> Tensor<4> {
         let gradient = gradient * self.vae.config().scaling_factor;
-        self.vae.encode_back(pictures.clone() * 2.0 - 1.0, gradient, None) * 2.0
+        self.vae.encode_back(trail, gradient, None) * 2.0
     }
 
     fn decode(&self, latents: Tensor<4>) -> Tensor<4> {

@@ -1,6 +1,6 @@
 //! From pictures to latents and back (Kingma and Welling 2014, Rombach et al. 2022). The way in has a gradient that is
-//! computed piece by piece: only what goes into each piece is kept, and the piece is computed again on the way back, so
-//! that the memory is that of the largest piece and not that of the whole.
+//! computed piece by piece: only what goes into each piece is kept on the way in, and the piece is computed again on the
+//! way back, so that the memory is that of the largest piece and not that of the whole.
 
 use burn::tensor::{Device, Tensor};
 use retort_fields::error::Result;
@@ -10,6 +10,7 @@ use retort_fields::ops::norm::Norm;
 use super::config::VaeConfig;
 use super::files::Weights;
 use super::unet::{res_shapes, residual};
+use crate::prior::Trail;
 use crate::prior::layers::{Layers, Names, Shape, double, pictures, rows};
 
 /// Epsilon of its norms (`vae.py`).
@@ -108,6 +109,13 @@ impl Vae {
         &self.config
     }
 
+    /// The same with what is multiplied in float16.
+    #[cfg(test)]
+    pub(super) fn halved(&mut self) {
+        self.layers.each(crate::prior::layers::half);
+        self.on_graph = self.layers.on_graph();
+    }
+
     /// The pieces of the way in for pictures of this side.
     fn pieces(&self, mut side: usize) -> Vec<Piece> {
         let mut pieces = vec![Piece::First];
@@ -159,9 +167,21 @@ impl Vae {
 
     /// What pictures `[n, 3, side, side]`, values −1 to 1, are as latents.
     pub fn encode(&self, x: Tensor<4>) -> Posterior {
+        self.encode_watched(x, &mut |_| ())
+    }
+
+    /// The same with what goes into each piece.
+    pub fn encode_kept(&self, x: Tensor<4>) -> (Posterior, Trail) {
+        let mut trail = Trail::new();
+        let posterior = self.encode_watched(x, &mut |x| trail.push(x.clone()));
+        (posterior, trail)
+    }
+
+    fn encode_watched(&self, x: Tensor<4>, watch: &mut dyn FnMut(&Tensor<2>)) -> Posterior {
         let side = x.dims()[2];
         let mut x = rows(x);
         for piece in self.pieces(side) {
+            watch(&x);
             x = self.run(&self.layers, &piece, x, side);
         }
         self.posterior(&x, side)
@@ -173,27 +193,31 @@ impl Vae {
         Posterior { mean: part(0), logvar: part(c).clamp(-30.0, 20.0) }
     }
 
-    /// The gradient of the pictures, given that of the posterior's mean, `[n, c, side, side]`, and of its logarithmic
-    /// variance where that was used. What goes into each piece is computed first, without a graph; then each piece once
-    /// more on a graph of its own, from the last to the first.
+    /// The gradient of the pictures that left this trail, given that of the posterior's mean, `[n, c, side, side]`, and of
+    /// its logarithmic variance where that was used. Each piece is computed once more on a graph of its own, from the last
+    /// to the first.
     ///
     /// # Panics
-    /// When the gradient is not shaped like the latents.
-    pub fn encode_back(&self, x: Tensor<4>, mean: Tensor<4>, logvar: Option<Tensor<4>>) -> Tensor<4> {
-        let side = x.dims()[2];
+    /// When the gradient is not shaped like the latents, or the trail is of another encoder.
+    pub fn encode_back(&self, mut trail: Trail, mean: Tensor<4>, logvar: Option<Tensor<4>>) -> Tensor<4> {
+        let side = mean.dims()[2] * self.config.factor();
         let pieces = self.pieces(side);
-        let mut inputs = vec![rows(x)];
-        for piece in &pieces[..pieces.len() - 1] {
-            let next = self.run(&self.layers, piece, inputs[inputs.len() - 1].clone(), side);
-            inputs.push(next);
-        }
+        assert_eq!(trail.len(), pieces.len(), "the trail of another encoder");
         let logvar = logvar.unwrap_or_else(|| mean.zeros_like());
         let mut grad = Tensor::cat(vec![rows(mean), rows(logvar)], 1);
+        // In float16 a small gradient would vanish on its way; it goes as if its largest value were 1.
+        let size = self.layers.has_halves().then(|| grad.clone().abs().max().clamp_min(1e-30).reshape([1, 1]));
+        if let Some(size) = &size {
+            grad = grad / size.clone();
+        }
         for piece in pieces.iter().rev() {
-            let x = Tensor::from_inner(inputs.pop().expect("an input of each piece")).require_grad();
+            let x = Tensor::from_inner(trail.pop().expect("an input of each piece")).require_grad();
             let y = self.run(&self.on_graph, piece, x.clone(), side);
             let grads = &mut (y * Tensor::from_inner(grad)).sum().backward();
             grad = x.grad_remove(grads).expect("each piece depends on what goes in");
+        }
+        if let Some(size) = size {
+            grad = grad * size;
         }
         pictures(grad, side)
     }

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use super::{Groups, attend, cpu, reference};
 use crate::field::{tensor, values};
 use crate::ops::simd::Tier;
-use crate::rng::Rng;
+use crate::ops::testing::{error, normals};
 
 /// Groups, heads, queries, keys, channels: whole vectors and parts of them, more queries than a strip, few keys, one.
 const SHAPES: [[usize; 5]; 6] = [
@@ -17,22 +17,12 @@ const SHAPES: [[usize; 5]; 6] = [
     [1, 1, 20, 3000, 8],
 ];
 
-fn normals(n: usize, name: &str) -> Vec<f32> {
-    let mut rng = Rng::new(5, name);
-    (0..n).map(|_| rng.normal()).collect()
-}
-
 fn inputs([b, _, t, u, c]: [usize; 5]) -> [Vec<f32>; 3] {
     [normals(b * t * c, "q"), normals(b * u * c, "k"), normals(b * u * c, "v")]
 }
 
 fn groups([groups, heads, ..]: [usize; 5], causal: bool) -> Groups {
     Groups { groups, heads, causal }
-}
-
-fn error(actual: &[f32], expected: &[f32]) -> f32 {
-    let scale = expected.iter().fold(1e-6_f32, |m, e| m.max(e.abs()));
-    actual.iter().zip(expected).fold(0.0_f32, |m, (a, e)| m.max((a - e).abs())) / scale
 }
 
 type Attention = fn(Tensor<2>, Tensor<2>, Tensor<2>, Groups) -> Tensor<2>;

@@ -5,23 +5,13 @@ use burn::tensor::{Device, Tensor};
 use super::{conv, cpu, reference};
 use crate::field::{tensor, values};
 use crate::ops::simd::Tier;
-use crate::rng::Rng;
+use crate::ops::testing::{error, normals};
 
 /// Pictures, side, channels in, channels out: whole vectors, parts of them, one pixel, more rows than a strip.
 const SHAPES: [[usize; 4]; 5] = [[2, 8, 16, 32], [1, 16, 64, 64], [3, 4, 5, 7], [2, 1, 3, 20], [1, 10, 6, 33]];
 
-fn normals(n: usize, name: &str) -> Vec<f32> {
-    let mut rng = Rng::new(5, name);
-    (0..n).map(|_| rng.normal()).collect()
-}
-
 fn inputs([n, side, i, o]: [usize; 4]) -> [Vec<f32>; 3] {
     [normals(n * side * side * i, "x"), normals(9 * i * o, "w"), normals(o, "b")]
-}
-
-fn error(actual: &[f32], expected: &[f32]) -> f32 {
-    let scale = expected.iter().fold(1e-6_f32, |m, e| m.max(e.abs()));
-    actual.iter().zip(expected).fold(0.0_f32, |m, (a, e)| m.max((a - e).abs())) / scale
 }
 
 type Convolution = fn(Tensor<2>, Tensor<2>, Tensor<2>, usize) -> Tensor<2>;

@@ -5,23 +5,13 @@ use burn::tensor::{Device, Tensor};
 use super::{Act, cpu, linear, reference};
 use crate::field::{tensor, values};
 use crate::ops::simd::Tier;
-use crate::rng::Rng;
+use crate::ops::testing::{error, normals};
 
 /// Rows, inputs, outputs: whole vectors and strips and parts of them, one of each.
 const SHAPES: [[usize; 3]; 5] = [[96, 64, 128], [50, 13, 33], [1, 7, 16], [200, 1, 1], [17, 128, 20]];
 
-fn normals(n: usize, name: &str) -> Vec<f32> {
-    let mut rng = Rng::new(5, name);
-    (0..n).map(|_| rng.normal()).collect()
-}
-
 fn inputs([n, i, o]: [usize; 3]) -> [Vec<f32>; 3] {
     [normals(n * i, "x"), normals(i * o, "w"), normals(o, "b")]
-}
-
-fn error(actual: &[f32], expected: &[f32]) -> f32 {
-    let scale = expected.iter().fold(1e-6_f32, |m, e| m.max(e.abs()));
-    actual.iter().zip(expected).fold(0.0_f32, |m, (a, e)| m.max((a - e).abs())) / scale
 }
 
 type Map = fn(Tensor<2>, Tensor<2>, Tensor<2>, Act) -> Tensor<2>;

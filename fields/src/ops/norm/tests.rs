@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Norm, norm, reference};
 use crate::field::{tensor, values};
-use crate::rng::Rng;
+use crate::ops::testing::{self, error};
 
 /// Views, places, channels, groups, and whether each view has its own scale and shift: layers, groups, more places than a
 /// block, more groups than fit a small array.
@@ -18,13 +18,7 @@ const SHAPES: [(usize, usize, usize, usize, bool); 6] = [
 ];
 
 fn normals(n: usize, name: &str) -> Vec<f32> {
-    let mut rng = Rng::new(5, name);
-    (0..n).map(|_| 0.7 + 1.3 * rng.normal()).collect()
-}
-
-fn error(actual: &[f32], expected: &[f32]) -> f32 {
-    let scale = expected.iter().fold(1e-6_f32, |m, e| m.max(e.abs()));
-    actual.iter().zip(expected).fold(0.0_f32, |m, (a, e)| m.max((a - e).abs())) / scale
+    testing::normals(n, name).iter().map(|v| 0.7 + 1.3 * v).collect()
 }
 
 type Normalisation = fn(Tensor<2>, Tensor<2>, Tensor<2>, Norm) -> Tensor<2>;
