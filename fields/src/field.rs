@@ -382,6 +382,9 @@ pub struct PointSample {
     pub rgb: Vec<f32>,
 }
 
+/// Primitives through a filter, asked as by [`Primitives::sample`].
+pub type Filtered = Box<dyn Fn(&[f32], &[f32]) -> PointSample + Send + Sync>;
+
 /// Another field, asked at points `[n, 3]` in warped scene units along some unit directions for each, `[n, k, 3]`:
 /// log-density `[n]` and colour `[n, k, 3]`.
 pub type Ask<'a> = dyn Fn(&[f32], &[f32]) -> PointSample + 'a;
@@ -496,6 +499,11 @@ pub trait Primitives: Field {
 
     /// Density and colour of the mixture at `x` `[n, 3]`, seen along `d` `[n, 3]`.
     fn sample(&self, x: &[f32], d: &[f32]) -> PointSample;
+
+    /// The same through a filter of this standard deviation in scene units, which keeps what there is in all: as a grid can
+    /// hold it whose points are about twice as far apart. Its density is that of primitives seen from their flat side,
+    /// whichever way they are looked at.
+    fn filtered(&self, width: f32) -> Filtered;
 
     /// Occupies the cells within three standard deviations of any primitive, and no others.
     fn mark_occupied(&self, occupancy: &mut Occupancy);

@@ -132,6 +132,8 @@ fn stages_without_a_place_are_dropped() {
         let both = latents(from).is_some() && latents(to).is_some();
         let expected: &[(&str, u32)] = match to {
             Kind::Gaussians => &[("image", 1)],
+            // What Gaussians are at points is where these begin.
+            Kind::Voxels | Kind::Vm | Kind::Cp if from == Kind::Gaussians => &[("image", 1)],
             _ if both => &[("latent", 1), ("volume", 6), ("image", 18)],
             _ => &[("volume", 1), ("image", 14)],
         };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 use retort_fields::compose::Subject;
-use retort_fields::field::{Volume, tensor, values};
+use retort_fields::field::{Filtered, Volume, tensor, values};
 use retort_fields::ops::composite::{composite, cpu::weights};
 use retort_fields::ops::march::{Samples, march};
 use retort_fields::ops::pointwise::trunc_exp;
@@ -50,6 +50,8 @@ pub struct Lesson {
 pub struct Asked<'a> {
     /// The rays, with its pixels where it is no volume.
     pub rays: &'a Rays,
+    /// What it says of points where it is no volume.
+    pub filtered: Option<&'a Filtered>,
     /// Where the shifts of samples and the choice among them begin.
     pub seed: u64,
     /// The step that the rays are of.
@@ -68,7 +70,7 @@ impl Lesson {
         let samples = march(&rays.origins, &rays.directions, &jitter, student.occupancy(), &student.march_spec(), None);
         let said = match teacher.as_volume() {
             Some(teacher) => of_volume(teacher, &samples, asked.least_light)?,
-            None => of_primitives(teacher, samples, &rays.pixels)?,
+            None => of_primitives(teacher, asked.filtered?, samples, &rays.pixels)?,
         };
         let mut rng = Rng::at(asked.seed, "thin", u64::from(asked.step));
         let kept = chosen(&said, asked, &mut rng);
@@ -184,11 +186,9 @@ fn of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f32) -> Optio
 }
 
 /// What primitives say of `samples`, with the `pixels` `[rays, 5]` of their own pictures.
-fn of_primitives(teacher: &Subject, samples: Samples, pixels: &[f32]) -> Option<Said> {
-    let n = samples.t.len();
-    let primitives = teacher.as_primitives().filter(|_| n > 0)?;
-    let world = in_world(&samples.position, teacher.scene().warp());
-    let said = primitives.sample(&world, &samples.direction);
+fn of_primitives(teacher: &Subject, filtered: &Filtered, samples: Samples, pixels: &[f32]) -> Option<Said> {
+    let n = Some(samples.t.len()).filter(|n| *n > 0)?;
+    let said = filtered(&in_world(&samples.position, teacher.scene().warp()), &samples.direction);
     let sigma: Vec<f32> = said.log_sigma.iter().map(|l| l.exp()).collect();
     let mut weight = vec![0.0; n];
     weights(&samples.ray_start, &sigma, &samples.dt, STOP, &mut weight);
@@ -302,7 +302,7 @@ mod tests {
 
     fn thinned(thin: u32, seed: u64) -> Chosen {
         let rays = Rays::default();
-        let asked = Asked { rays: &rays, seed, step: 0, least_light: 1e-3, thin };
+        let asked = Asked { rays: &rays, filtered: None, seed, step: 0, least_light: 1e-3, thin };
         chosen(&said(), &asked, &mut Rng::new(seed, "thin"))
     }
 

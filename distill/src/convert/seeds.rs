@@ -120,6 +120,7 @@ fn colour(teacher: &Subject, places: &mut [Place]) {
     let scene = teacher.scene();
     let warp = scene.warp();
     let cameras: Vec<Vec3> = scene.cameras.iter().map(|pose| pose.position).collect();
+    let unfiltered = teacher.as_primitives().map(|primitives| primitives.filtered(0.0));
     for (part, places) in places.chunks_mut(CHUNK).enumerate() {
         let x: Vec<f32> = places.iter().flat_map(|p| warp.apply(p.seed.position.into()).to_array()).collect();
         let look = |(i, p): (usize, &Place)| {
@@ -127,7 +128,7 @@ fn colour(teacher: &Subject, places: &mut [Place]) {
             (0..LOOKS).flat_map(|look| direction(&cameras, place, point, look, LOOKS).to_array()).collect::<Vec<_>>()
         };
         let d: Vec<f32> = places.iter().enumerate().flat_map(look).collect();
-        let said = said_of_points(teacher, &x, &d);
+        let said = said_of_points(teacher, unfiltered.as_ref(), &x, &d);
         let looks = d.par_chunks(3 * LOOKS).zip(said.rgb.par_chunks(3 * LOOKS));
         places.par_iter_mut().zip(looks).with_min_len(64).for_each(|(place, (d, rgb))| {
             let sums: Vec<f32> = rgb.iter().map(|rgb| rgb - 0.5).collect();

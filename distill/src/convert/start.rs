@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use retort_fields::compose::Subject;
 use retort_fields::error::Result;
-use retort_fields::field::{AskBlock1, Field, PointSample, Source, tensor, values};
+use retort_fields::field::{AskBlock1, Field, Filtered, PointSample, Source, Volume, tensor, values};
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
 
@@ -12,6 +12,9 @@ use crate::preset::ConvertConfig;
 
 use super::latent_of;
 use super::lesson::in_world;
+
+/// Cells along the scene's longest edge that a network is taken to tell apart.
+const NETWORK: f32 = 128.0;
 
 /// Gives the student the teacher's empty space, and its colour network where both have the same.
 ///
@@ -43,16 +46,18 @@ fn are_of_one_width(teacher: &Subject, student: &AnyField) -> bool {
     width.is_some() && width == latent_of(&**student)
 }
 
-/// Gives the student what needs no training, in the resolution that its schedule begins with.
+/// Gives the student what needs no training, in the resolution that its schedule begins with. Returns whether there was
+/// something.
 ///
 /// # Errors
 /// When that resolution is out of the kind's range.
-pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConfig) -> Result<()> {
+pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConfig) -> Result<bool> {
     let first = config.growth.iter().take_while(|growth| growth.at <= 0.0);
     let resolution = first.filter_map(|growth| growth.resolution).last();
     let same = has_same_colours(teacher, student);
-    let Some(volume) = student.as_volume_mut() else { return Ok(()) };
-    let ask = |x: &[f32], d: &[f32]| said_of_points(teacher, x, d);
+    let Some(volume) = student.as_volume_mut() else { return Ok(false) };
+    let filtered = filtered(teacher, volume, resolution);
+    let ask = |x: &[f32], d: &[f32]| said_of_points(teacher, filtered.as_ref(), x, d);
     let taught = teacher.as_volume().filter(|_| same);
     let block1 = taught.map(|teacher| {
         move |x: &[f32]| {
@@ -61,7 +66,7 @@ pub fn take_over(teacher: &Subject, student: &mut AnyField, config: &ConvertConf
         }
     });
     let block1 = block1.as_ref().map(|block1| block1 as &AskBlock1<'_>);
-    volume.take_over(&Source { field: &**teacher, ask: &ask, block1, resolution }).map(|_| ())
+    volume.take_over(&Source { field: &**teacher, ask: &ask, block1, resolution })
 }
 
 /// Whether the student's colour network is the teacher's.
@@ -73,8 +78,16 @@ fn has_same_colours(teacher: &Subject, student: &AnyField) -> bool {
     are_of_one_width(teacher, student) && colours(&**teacher) == colours(&**student)
 }
 
+/// Primitives as the student can hold them: a Gaussian filter half as wide as its grain. What is flatter than a cell would
+/// else be missed by its points, or be as thick as its cells and as dense as it is flat.
+pub fn filtered(teacher: &Subject, student: &dyn Volume, resolution: Option<u32>) -> Option<Filtered> {
+    let primitives = teacher.as_primitives()?;
+    let grain = student.grain(resolution).unwrap_or_else(|| teacher.scene().bounds.size().max_element() / NETWORK);
+    Some(primitives.filtered(0.5 * grain))
+}
+
 /// What the teacher says of points `x` `[n, 3]` along directions `d` `[n, k, 3]`; see [`retort_fields::field::Ask`].
-pub fn said_of_points(teacher: &Subject, x: &[f32], d: &[f32]) -> PointSample {
+pub fn said_of_points(teacher: &Subject, filtered: Option<&Filtered>, x: &[f32], d: &[f32]) -> PointSample {
     let (n, looks) = (x.len() / 3, d.len() / x.len().max(1));
     let repeated = |rows: &[f32], width: usize| -> Vec<f32> {
         rows.chunks_exact(width).flat_map(|row| row.iter().copied().cycle().take(looks * width)).collect()
@@ -87,10 +100,10 @@ pub fn said_of_points(teacher: &Subject, x: &[f32], d: &[f32]) -> PointSample {
         let rgb = volume.block2(latent, tensor(d.to_vec(), [n * looks, 3], &device));
         return PointSample { log_sigma: values(said.log_sigma), rgb: values(rgb) };
     }
-    let Some(primitives) = teacher.as_primitives() else {
+    let Some(filtered) = filtered else {
         return PointSample { log_sigma: vec![f32::NEG_INFINITY; n], rgb: vec![0.5; d.len()] };
     };
-    let said = primitives.sample(&repeated(&in_world(x, teacher.scene().warp()), 3), d);
+    let said = filtered(&repeated(&in_world(x, teacher.scene().warp()), 3), d);
     PointSample { log_sigma: said.log_sigma.into_iter().step_by(looks.max(1)).collect(), rgb: said.rgb }
 }
 

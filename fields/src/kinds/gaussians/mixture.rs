@@ -3,7 +3,11 @@
 //! `σ(x) = Σ κᵢ exp(−½ dᵢ²)` with `κᵢ = −ln(1 − min(oᵢ, 0.99)) / (√(2π) s̃ᵢ)` and `s̃ᵢ = (vᵀ Σᵢ⁻¹ v)^(−½)`, the width of
 //! the Gaussian along the ray: the integral through an isolated Gaussian's centre then gives back its opacity. Colour is
 //! the mean, weighted by the terms of that sum. Overlap and the order of depth differ from what is drawn, so this serves
-//! a start and not the last word. A uniform grid lists, for each cell, the Gaussians whose three-sigma box reaches it.
+//! a start and not the last word.
+//!
+//! A grid that reads this at its points sees most Gaussians of a surface, which are flat, either not at all or as thick as
+//! its cells. Through a filter of width `h` the squared scales grow by `h²` and the density falls as the volume grows:
+//! `κᵢ = −ln(1 − min(oᵢ, 0.99)) / (√(2π) min s) Π s / √(s² + h²)`, whichever way it is looked at. A uniform grid lists, for each cell, the Gaussians whose three-sigma box reaches it.
 
 use glam::{Mat3, Quat, Vec3};
 use rayon::prelude::*;
@@ -30,7 +34,7 @@ struct One {
     spread: Mat3,
     /// Half-sizes of the three-sigma box.
     reach: Vec3,
-    /// `−ln(1 − min(o, 0.99)) / √(2π)`.
+    /// `−ln(1 − min(o, 0.99)) / √(2π)`, or κ through a filter.
     strength: f32,
     /// Opacity times volume: how many points are drawn from it.
     mass: f32,
@@ -44,6 +48,8 @@ pub struct Mixture {
     sh_dc: Vec<f32>,
     sh_rest: Vec<f32>,
     degree: u32,
+    /// Width of the filter, 0 for none.
+    width: f32,
     min: Vec3,
     cells_per_unit: Vec3,
     cell_start: Vec<u32>,
@@ -60,21 +66,19 @@ impl std::fmt::Debug for Mixture {
 
 impl Mixture {
     /// From parameters as stored: centres `[n, 3]`, log-scales `[n, 3]`, rotations `[n, 4]`, opacity logits `[n]`,
-    /// colour coefficients `[n, 3]` and `[n, rest]` of `degree`.
+    /// colour coefficients `[n, 3]` and `[n, rest]` of `degree`; through a filter of this width, 0 for none.
     pub fn new(
-        means: &[f32],
-        log_scales: &[f32],
-        rotations: &[f32],
-        raw_opacity: &[f32],
-        sh_dc: Vec<f32>,
-        sh_rest: Vec<f32>,
+        [means, log_scales, rotations, raw_opacity]: [Vec<f32>; 4],
+        [sh_dc, sh_rest]: [Vec<f32>; 2],
         degree: u32,
+        width: f32,
     ) -> Self {
         let ones: Vec<One> = (0..raw_opacity.len())
             .filter_map(|i| {
                 let at = |v: &[f32]| Vec3::from_slice(&v[3 * i..]);
-                one(i, at(means), at(log_scales), &rotations[4 * i..4 * i + 4], raw_opacity[i])
+                one(i, at(&means), at(&log_scales), &rotations[4 * i..4 * i + 4], raw_opacity[i])
             })
+            .map(|one| if width > 0.0 { one.through(width) } else { one })
             .collect();
         let (mut min, mut max) = (Vec3::splat(f32::MAX), Vec3::splat(f32::MIN));
         for o in &ones {
@@ -96,6 +100,7 @@ impl Mixture {
             sh_dc,
             sh_rest,
             degree,
+            width,
             min,
             cells_per_unit,
             cell_start: Vec::new(),
@@ -175,7 +180,9 @@ impl Mixture {
             let offset = x - o.mean;
             let square = offset.dot(o.inverse * offset);
             if square < REACH * REACH {
-                let density = o.strength * d.dot(o.inverse * d).sqrt() * (-0.5 * square).exp();
+                // Along the ray a Gaussian is as wide as its inverse covariance says; through a filter it has one density.
+                let per_length = if self.width > 0.0 { 1.0 } else { d.dot(o.inverse * d).sqrt() };
+                let density = o.strength * per_length * (-0.5 * square).exp();
                 sigma += density;
                 colour += density * self.colour(o.row, &basis);
             }
@@ -234,6 +241,29 @@ impl Mixture {
     }
 }
 
+impl One {
+    /// As it is through a filter of this width.
+    fn through(self, width: f32) -> Self {
+        // The columns of `spread` are the axes, as long as the scales.
+        let axes = [self.spread.x_axis, self.spread.y_axis, self.spread.z_axis];
+        let scales = axes.map(Vec3::length);
+        let wider = scales.map(|s| s.hypot(width));
+        let turn = Mat3::from_cols(axes[0] / scales[0], axes[1] / scales[1], axes[2] / scales[2]);
+        let spread = turn * Mat3::from_diagonal(wider.into());
+        let inverse = turn * Mat3::from_diagonal(Vec3::from(wider.map(|s| 1.0 / (s * s)))) * turn.transpose();
+        let thinned: f32 = scales.iter().zip(&wider).map(|(s, w)| s / w).product();
+        let flat = scales.iter().copied().fold(f32::MAX, f32::min);
+        Self { inverse, spread, reach: reach(spread), strength: self.strength * thinned / flat, ..self }
+    }
+}
+
+/// Half-sizes of the three-sigma box.
+fn reach(spread: Mat3) -> Vec3 {
+    let covariance = spread * spread.transpose();
+    let variance = Vec3::new(covariance.x_axis.x, covariance.y_axis.y, covariance.z_axis.z);
+    REACH * Vec3::from_array(variance.to_array().map(f32::sqrt))
+}
+
 fn one(row: usize, mean: Vec3, log_scale: Vec3, rotation: &[f32], raw_opacity: f32) -> Option<One> {
     let opacity = 1.0 / (1.0 + (-raw_opacity).exp());
     let scale = Vec3::from_array(log_scale.to_array().map(f32::exp));
@@ -246,14 +276,12 @@ fn one(row: usize, mean: Vec3, log_scale: Vec3, rotation: &[f32], raw_opacity: f
     // A flat Gaussian has no inverse; a thousandth of its longest axis does not show.
     let scale = scale.max(Vec3::splat(1e-3 * scale.max_element())).max(Vec3::splat(1e-7));
     let spread = turn * Mat3::from_diagonal(scale);
-    let covariance = spread * spread.transpose();
     let inverse = turn * Mat3::from_diagonal(1.0 / (scale * scale)) * turn.transpose();
-    let variance = Vec3::new(covariance.x_axis.x, covariance.y_axis.y, covariance.z_axis.z);
     Some(One {
         mean,
         inverse,
         spread,
-        reach: REACH * Vec3::from_array(variance.to_array().map(f32::sqrt)),
+        reach: reach(spread),
         strength: -(1.0 - opacity.min(0.99)).ln() / std::f32::consts::TAU.sqrt(),
         mass: opacity * scale.element_product().cbrt().powi(2),
         row,
@@ -271,33 +299,65 @@ mod tests {
             let raw = (opacity / (1.0 - opacity)).ln();
             let log_scales = [0.05_f32.ln(), 0.1_f32.ln(), 0.2_f32.ln()];
             let rotation = [0.9, 0.1, -0.3, 0.2];
-            let mixture =
-                Mixture::new(&[0.1, -0.2, 0.3], &log_scales, &rotation, &[raw], vec![0.0; 3], vec![0.0; 9], 1);
-            let direction = Vec3::new(0.3, -0.5, 0.8).normalize();
-            let (steps, reach) = (4000, 1.0_f32);
-            let dt = 2.0 * reach / steps as f32;
-            let mut depth = 0.0_f64;
-            for k in 0..steps {
-                let x = Vec3::new(0.1, -0.2, 0.3) + direction * (-reach + (k as f32 + 0.5) * dt);
-                depth += f64::from(mixture.at(x, direction).0 * dt);
-            }
-            let alpha = 1.0 - (-depth).exp();
+            let mean = Vec3::new(0.1, -0.2, 0.3);
+            let mixture = Mixture::new(
+                [mean.to_array().to_vec(), log_scales.to_vec(), rotation.to_vec(), vec![raw]],
+                [vec![0.0; 3], vec![0.0; 9]],
+                1,
+                0.0,
+            );
+            let alpha = 1.0 - (-depth(&mixture, mean, Vec3::new(0.3, -0.5, 0.8).normalize())).exp();
             // Cut at three standard deviations: 0.27 % of the optical depth is missing.
             assert!((alpha - f64::from(opacity)).abs() < 0.004, "alpha {alpha} of opacity {opacity}");
         }
     }
 
+    /// The optical depth through a point.
+    fn depth(mixture: &Mixture, through: Vec3, direction: Vec3) -> f64 {
+        let (steps, reach) = (4000, 1.0_f32);
+        let dt = 2.0 * reach / steps as f32;
+        let at = |k: i32| through + direction * (-reach + (k as f32 + 0.5) * dt);
+        (0..steps).map(|k| f64::from(mixture.at(at(k), direction).0 * dt)).sum()
+    }
+
+    /// A flat Gaussian through a filter much wider than it is thick: as opaque from its flat side, and seen by points that
+    /// it does not touch.
+    #[test]
+    fn a_filter_keeps_what_there_is() {
+        let (opacity, width) = (0.8_f32, 0.02_f32);
+        let scales = [0.2_f32, 0.2, 1e-3];
+        let of = |width: f32| {
+            Mixture::new(
+                [
+                    vec![0.0; 3],
+                    scales.map(f32::ln).to_vec(),
+                    vec![1.0, 0.0, 0.0, 0.0],
+                    vec![(opacity / (1.0 - opacity)).ln()],
+                ],
+                [vec![0.0; 3], vec![0.0; 9]],
+                1,
+                width,
+            )
+        };
+        let (sharp, soft) = (of(0.0), of(width));
+        let face = depth(&soft, Vec3::ZERO, Vec3::Z);
+        assert!((face - depth(&sharp, Vec3::ZERO, Vec3::Z)).abs() < 0.02 * face, "{face}");
+        let beside = Vec3::new(0.05, 0.0, width);
+        assert!(sharp.at(beside, Vec3::Z).0 < 1e-6 && soft.at(beside, Vec3::Z).0 > 1.0);
+        // It has one density, and another width keeps another share of it.
+        assert!((soft.at(beside, Vec3::Z).0 - soft.at(beside, Vec3::X).0).abs() < 1e-3);
+        assert!(of(2.0 * width).at(Vec3::ZERO, Vec3::Z).0 < 0.6 * soft.at(Vec3::ZERO, Vec3::Z).0);
+    }
+
     #[test]
     fn points_are_drawn_from_the_gaussians_and_occupy_their_cells() {
         let means = [0.5, 0.5, 0.5, -0.5, -0.5, -0.5];
+        let rotations = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
         let mixture = Mixture::new(
-            &means,
-            &[0.02_f32.ln(); 6],
-            &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
-            &[2.0, 2.0],
-            vec![0.0; 6],
-            vec![0.0; 18],
+            [means.to_vec(), vec![0.02_f32.ln(); 6], rotations, vec![2.0, 2.0]],
+            [vec![0.0; 6], vec![0.0; 18]],
             1,
+            0.0,
         );
         let mut grid = Occupancy::new_full(32, retort_shaders::Aabb::new(Vec3::NEG_ONE, Vec3::ONE));
         mixture.mark_occupied(&mut grid, Contraction::Identity);

@@ -20,8 +20,8 @@ use self::density::{DensityConfig, DensityStats};
 use self::mixture::Mixture;
 use crate::error::{Error, Result};
 use crate::field::{
-    DensityEvent, Field, Frame, Param, ParamMut, PointSample, Primitives, ProbedFrame, RenderOptions, RowPlan, Scene,
-    Seed, tensor, values,
+    DensityEvent, Field, Filtered, Frame, Param, ParamMut, PointSample, Primitives, ProbedFrame, RenderOptions,
+    RowPlan, Scene, Seed, tensor, values,
 };
 use crate::ops::splat::{SplatParams, SplatSpec, splat};
 use crate::parts::occupancy::Occupancy;
@@ -184,17 +184,16 @@ impl Gaussians {
     }
 
     fn mixture(&self) -> &Mixture {
-        self.mixture.get_or_init(|| {
-            Arc::new(Mixture::new(
-                &values(self.means.clone()),
-                &values(self.log_scales.clone()),
-                &values(self.rotations.clone()),
-                &values(self.raw_opacity.clone()),
-                values(self.sh_dc.clone()),
-                values(self.sh_rest.clone()),
-                self.config.sh_degree,
-            ))
-        })
+        self.mixture.get_or_init(|| Arc::new(self.mixture_through(0.0)))
+    }
+
+    fn mixture_through(&self, width: f32) -> Mixture {
+        Mixture::new(
+            [&self.means, &self.log_scales, &self.rotations, &self.raw_opacity].map(|t| values(t.clone())),
+            [&self.sh_dc, &self.sh_rest].map(|t| values(t.clone())),
+            self.config.sh_degree,
+            width,
+        )
     }
 
     fn rows(&self) -> usize {
@@ -389,6 +388,11 @@ impl Primitives for Gaussians {
 
     fn sample(&self, x: &[f32], d: &[f32]) -> PointSample {
         self.mixture().sample(x, d)
+    }
+
+    fn filtered(&self, width: f32) -> Filtered {
+        let mixture = self.mixture_through(width);
+        Box::new(move |x, d| mixture.sample(x, d))
     }
 
     fn mark_occupied(&self, occupancy: &mut Occupancy) {

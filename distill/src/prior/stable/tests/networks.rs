@@ -216,14 +216,14 @@ fn the_text_encoder_agrees_with_transformers() {
 
 #[test]
 fn adapters_have_the_gradients_that_peft_has() {
-    adapters_beside(unet_of(&sd1(), &Device::flex()), 0.0..CLOSE);
+    adapters_beside(&unet_of(&sd1(), &Device::flex()), 0.0..CLOSE);
     let mut halves = unet_of(&sd1(), &Device::flex());
     halves.layers_mut().each(half);
-    adapters_beside(halves, NEAR);
+    adapters_beside(&halves, NEAR);
 }
 
 /// Compares what the adapters of a denoiser make of it, and their gradients, which are off by as much as `share`.
-fn adapters_beside(unet: Unet, share: Range<f32>) {
+fn adapters_beside(unet: &Unet, share: Range<f32>) {
     let golden = sd1();
     let expected = golden.lora.as_ref().expect("adapters");
     let mut unet = unet.apprentice(4, 0);
