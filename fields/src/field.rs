@@ -382,8 +382,27 @@ pub struct PointSample {
     pub rgb: Vec<f32>,
 }
 
-/// Primitives through a filter, asked as by [`Primitives::sample`].
-pub type Filtered = Box<dyn Fn(&[f32], &[f32]) -> PointSample + Send + Sync>;
+/// Primitives through a filter, see [`Primitives::filtered`].
+#[derive(Clone)]
+pub struct Filtered(Arc<dyn Fn(&[f32], &[f32]) -> PointSample + Send + Sync>);
+
+impl Filtered {
+    /// What `sample` says, as [`Primitives::sample`] does.
+    pub fn new(sample: impl Fn(&[f32], &[f32]) -> PointSample + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sample))
+    }
+
+    /// Density and colour at `x` `[n, 3]`, seen along `d` `[n, 3]`.
+    pub fn sample(&self, x: &[f32], d: &[f32]) -> PointSample {
+        (self.0)(x, d)
+    }
+}
+
+impl std::fmt::Debug for Filtered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Filtered")
+    }
+}
 
 /// Another field, asked at points `[n, 3]` in warped scene units along some unit directions for each, `[n, k, 3]`:
 /// log-density `[n]` and colour `[n, k, 3]`.

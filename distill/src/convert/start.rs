@@ -103,7 +103,7 @@ pub fn said_of_points(teacher: &Subject, filtered: Option<&Filtered>, x: &[f32],
     let Some(filtered) = filtered else {
         return PointSample { log_sigma: vec![f32::NEG_INFINITY; n], rgb: vec![0.5; d.len()] };
     };
-    let said = filtered(&repeated(&in_world(x, teacher.scene().warp()), 3), d);
+    let said = filtered.sample(&repeated(&in_world(x, teacher.scene().warp()), 3), d);
     PointSample { log_sigma: said.log_sigma.into_iter().step_by(looks.max(1)).collect(), rgb: said.rgb }
 }
 

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use retort_shaders::{Aabb, Camera};
 
 use super::MAX_OBJECTS;
-use super::object::{Object, Placed};
+use super::object::{Object, PRIMITIVE_STEP, Placed};
 use crate::data::Similarity;
 use crate::error::{Error, Result};
 use crate::field::{Field, Frame, Latent, Param, ParamMut, Pose, RenderOptions, Scene, Volume, tensor, values};
@@ -24,8 +24,6 @@ const EMPTY: f32 = -30.0;
 const CELLS: [u32; 2] = [16, 256];
 /// The finest step of rays, as a share of the scene's diagonal.
 const FINEST: f32 = 1.0 / 8192.0;
-/// The step for primitives in a bounded scene, in their own units: that of volumes of 1024 samples.
-const PRIMITIVE_STEP: f32 = 2.0 * 1.732_050_8 / 1024.0;
 /// A scene whose box is this many times as large as its first object's is a mistake of a transform.
 const FARTHEST: f32 = 100.0;
 

@@ -9,7 +9,7 @@ use retort_shaders::Aabb;
 use super::edit::{self, Edit};
 use crate::data::Similarity;
 use crate::error::{Error, Result};
-use crate::field::{Scene, tensor, values};
+use crate::field::{Filtered, Scene, tensor, values};
 use crate::parts::contraction::Contraction;
 use crate::parts::occupancy::Occupancy;
 use crate::registry::AnyField;
@@ -18,11 +18,10 @@ use crate::registry::AnyField;
 const SCALES: std::ops::RangeInclusive<f32> = 1e-3..=1e3;
 /// The farthest that an object may be moved, scene units.
 const FARTHEST: f32 = 1e3;
+/// The step for primitives in a bounded scene, in their own units: that of volumes of 1024 samples.
+pub(super) const PRIMITIVE_STEP: f32 = 2.0 * 1.732_050_8 / 1024.0;
 /// The grid by which primitives say where they are.
 const GRID: u32 = 128;
-/// Directions over which the density of primitives is averaged: it depends on where one looks from, and block 1 is not
-/// told.
-const AXES: [Vec3; 3] = [Vec3::X, Vec3::Y, Vec3::Z];
 
 /// A field in a scene.
 #[derive(Clone, Debug)]
@@ -99,6 +98,8 @@ pub struct Placed {
     pub colour: Mat3,
     /// Where its field is not empty, in its own warped units.
     pub grid: Arc<Occupancy>,
+    /// Primitives through a filter that no step of a ray misses: most of them are flat.
+    filtered: Option<Filtered>,
 }
 
 /// What an object says of points: the rows among those asked where it shows something, its log-densities there per scene
@@ -122,7 +123,9 @@ impl Placed {
         let field = object.field.frozen();
         let scene_from_object = scene_from_object(scene, field.scene(), &object.transform);
         let grid = grid_of(&field);
-        Self { colour: edit::colour(&object.edits), object: Object { field, ..object }, scene_from_object, grid }
+        let filtered = field.as_primitives().map(|primitives| primitives.filtered(0.5 * PRIMITIVE_STEP));
+        let colour = edit::colour(&object.edits);
+        Self { colour, object: Object { field, ..object }, scene_from_object, grid, filtered }
     }
 
     /// Whether directions are the same to it as to the composition.
@@ -172,14 +175,9 @@ impl Placed {
             let width = said.latent.dims()[1];
             return (values(said.log_sigma), values(said.latent), width);
         }
-        let mut sigma = vec![0.0_f32; n];
-        for axis in AXES {
-            let said = field.as_primitives().map(|p| p.sample(position, &axis.to_array().repeat(n)));
-            for (sum, log) in sigma.iter_mut().zip(said.into_iter().flat_map(|s| s.log_sigma)) {
-                *sum += log.exp() / AXES.len() as f32;
-            }
-        }
-        (sigma.into_iter().map(f32::ln).collect(), Vec::new(), 0)
+        // One density whichever way it is looked at: block 1 is not told.
+        let said = self.filtered.as_ref().map(|p| p.sample(position, &Vec3::Z.to_array().repeat(n)).log_sigma);
+        (said.unwrap_or_else(|| vec![f32::NEG_INFINITY; n]), Vec::new(), 0)
     }
 
     /// Its colours `[n, 3]` at `position` `[n, 3]` (its own, warped) with `latent` `[n, k]`, seen along `d` `[n, 3]`
@@ -199,7 +197,7 @@ impl Placed {
             let (device, width) = (field.device(), latent.len() / n);
             values(volume.block2(tensor(latent, [n, width], &device), tensor(own_d, [n, 3], &device)))
         } else {
-            field.as_primitives().map_or_else(|| vec![0.0; 3 * n], |p| p.sample(position, &own_d).rgb)
+            self.filtered.as_ref().map_or_else(|| vec![0.0; 3 * n], |p| p.sample(position, &own_d).rgb)
         };
         self.paint(&mut rgb);
         rgb

@@ -392,7 +392,7 @@ impl Primitives for Gaussians {
 
     fn filtered(&self, width: f32) -> Filtered {
         let mixture = self.mixture_through(width);
-        Box::new(move |x, d| mixture.sample(x, d))
+        Filtered::new(move |x, d| mixture.sample(x, d))
     }
 
     fn mark_occupied(&self, occupancy: &mut Occupancy) {
