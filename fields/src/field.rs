@@ -384,7 +384,9 @@ pub struct PointSample {
 
 /// Primitives through a filter, see [`Primitives::filtered`].
 #[derive(Clone)]
-pub struct Filtered(Arc<dyn Fn(&[f32], &[f32]) -> PointSample + Send + Sync>);
+pub struct Filtered(Arc<SampleOf>);
+
+type SampleOf = dyn Fn(&[f32], &[f32]) -> PointSample + Send + Sync;
 
 impl Filtered {
     /// What `sample` says, as [`Primitives::sample`] does.
