@@ -163,7 +163,7 @@ fn an_apprentice_begins_as_its_master_and_learns() {
         let unposed = error(&values(pupil.epsilon(asked(false))), &values(prior.epsilon(asked(true))));
         assert!(unposed > 1e-4, "rank {rank}: the camera makes no difference");
         let first = pupil.learn(asked(true), noise.clone(), 1e-3);
-        let last = (0..12).map(|_| pupil.learn(asked(true), noise.clone(), 1e-3)).last().unwrap_or(first);
+        let last = (0..24).map(|_| pupil.learn(asked(true), noise.clone(), 1e-3)).last().unwrap_or(first);
         assert!(last < 0.9 * first, "rank {rank}: {first} to {last}");
     }
 }
