@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use retort_fields::device;
 use retort_fields::registry::Kind;
 use retort_fields::rng::Rng;
 
@@ -61,6 +62,44 @@ fn the_priors_gradient_of_pictures_is_the_slope() {
     let h = 1e-3;
     let difference = (at(h) - at(-h)) / (2.0 * h);
     assert!((slope - difference).abs() < 0.02 * slope.abs(), "{slope}, {difference}");
+}
+
+/// Every part on a GPU, in float16 where it multiplies that, beside the processor's float32: text, latents, noise, pictures,
+/// the gradient of pictures, and a lesson of the apprentice.
+#[test]
+#[ignore = "minutes on a software driver"]
+fn slow_the_whole_agrees_on_a_gpu() {
+    let gpu = device::choose("gpu").expect("the tests need a Vulkan driver; tests/run installs one");
+    let folder = sd1_folder();
+    let [on_cpu, on_gpu] = [Device::flex(), gpu].map(|device| all_parts(folder.path(), &device));
+    for ((name, cpu), (_, gpu)) in on_cpu.iter().zip(&on_gpu) {
+        let scale = cpu.iter().fold(1e-12_f32, |m, v| m.max(v.abs()));
+        let off = cpu.iter().zip(gpu).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale;
+        println!("{name} on a GPU: off by {off:.1e}");
+        assert!(cpu.len() == gpu.len() && off < 1e-2, "{name}: {off}");
+    }
+}
+
+fn all_parts(folder: &Path, device: &Device) -> Vec<(&'static str, Vec<f32>)> {
+    let mut stable = Stable::open(&folder.to_string_lossy(), device).expect("a model");
+    let prompt = stable.read("a castle").expect("a prompt").prompt;
+    let place = |t: Tensor<4>| Tensor::<4>::from_data(t.into_data(), device);
+    let pictures = place(tensor4("pictures", [1, 3, 32, 32]) * 0.4 + 0.5);
+    let (latents, trail) = stable.encode_kept(pictures);
+    let (looks, texts) = (looks(1), [Text::Of(prompt)]);
+    let (noisy, noise) = (place(tensor4("z", [1, 4, 16, 16])), place(tensor4("noise", [1, 4, 16, 16])));
+    let asked = || Asked { noisy: noisy.clone(), times: &[500], texts: &texts, looks: &looks, posed: true };
+    let mut pupil = stable.apprentice(0, 4);
+    let lessons: Vec<f32> = (0..2).map(|_| pupil.learn(asked(), noise.clone(), 1e-3)).collect();
+    vec![
+        ("text", values(stable.denoiser.meaning(texts[0]))),
+        ("latents", values(latents.clone())),
+        ("noise", values(stable.epsilon(asked()))),
+        ("pictures", values(stable.decode(latents))),
+        ("the gradient of pictures", values(stable.encode_back(trail, place(tensor4("weights", [1, 4, 16, 16]))))),
+        ("lessons", lessons),
+        ("the apprentice", values(pupil.epsilon(asked()))),
+    ]
 }
 
 #[test]
