@@ -98,7 +98,7 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 
 /// A convolution of 3 × 3 places with weights in float16, as nine products: products of float16 are summed in float32, what
 /// convolutions of float16 are summed in depends on the kernel that is chosen (in float16 itself on Mesa's lavapipe: 3 % off).
-fn conv_in_halves(x: Tensor<2>, weight: Tensor<2>, side: usize) -> Tensor<2> {
+fn conv_in_halves(x: Tensor<2>, weight: &Tensor<2>, side: usize) -> Tensor<2> {
     let ([rows, inputs], outputs) = (x.dims(), weight.dims()[1]);
     let (n, device) = (rows / (side * side), x.device());
     let zeros = |shape| Tensor::<4>::zeros(shape, &device).cast(FloatDType::F16);
@@ -289,7 +289,7 @@ impl Layers {
     pub fn conv(&self, name: &str, x: Tensor<2>, side: usize) -> Tensor<2> {
         let (weight, bias) = (self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")));
         if is_half(&weight) {
-            return conv_in_halves(x, weight, side) + bias;
+            return conv_in_halves(x, &weight, side) + bias;
         }
         conv(x, weight, bias, side)
     }
