@@ -29,7 +29,7 @@ use crate::task::{Outcome, Progress, Task};
 /// Rays of held-out photos on which progress is measured.
 const PROBE_RAYS: usize = 8192;
 /// A batch is not smaller than this, however full the grid.
-pub(crate) const LEAST_RAYS: usize = 128;
+const LEAST_RAYS: usize = 128;
 /// Light that is left where a ray ends during training.
 pub(crate) const STOP: f32 = 1e-4;
 
@@ -108,9 +108,7 @@ impl Train {
             (batch.origins, batch.directions)
         })?;
         self.run.refresh_occupancy(&self.config.occupancy);
-        // As many rays as the preset asks for, unless the grid is still so full that they would take minutes.
-        let affordable = (self.config.samples as f32 / self.per_ray.max(1.0)) as usize;
-        let rays = affordable.clamp(LEAST_RAYS.min(self.config.rays), self.config.rays);
+        let rays = affordable(self.config.rays, self.config.samples, self.per_ray);
         let batch = draw_rays(&photos, rays, seed, u64::from(step));
         let backdrop = self.config.background.colours(batch.len(), seed, step);
         let (picture, cost) = seen_along(&self.run, &batch.origins, &batch.directions, &backdrop)?;
@@ -157,6 +155,12 @@ impl Train {
         }
         Some((-10.0 * (squares / count.max(1) as f64).log10()) as f32)
     }
+}
+
+/// As many rays as are asked for, unless the grid is still so full that they would take minutes: together they have about
+/// `samples` at most, `per_ray` each.
+pub(crate) fn affordable(asked: usize, samples: usize, per_ray: f32) -> usize {
+    ((samples as f32 / per_ray.max(1.0)) as usize).clamp(LEAST_RAYS.min(asked), asked)
 }
 
 /// What a volume that is being taught shows along rays of this step, over a backdrop for each, `[n, 3]`, in its own empty

@@ -187,7 +187,10 @@ fn of_volume(teacher: &dyn Volume, samples: &Samples, least_light: f32) -> Optio
 
 /// What primitives say of `samples`, with the `pixels` `[rays, 5]` of their own pictures.
 fn of_primitives(teacher: &Subject, filtered: &Filtered, samples: Samples, pixels: &[f32]) -> Option<Said> {
-    let n = Some(samples.t.len()).filter(|n| *n > 0)?;
+    let n = samples.t.len();
+    if n == 0 {
+        return None;
+    }
     let said = filtered.sample(&in_world(&samples.position, teacher.scene().warp()), &samples.direction);
     let sigma: Vec<f32> = said.log_sigma.iter().map(|l| l.exp()).collect();
     let mut weight = vec![0.0; n];

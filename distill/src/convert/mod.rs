@@ -33,7 +33,7 @@ use crate::loss::difference;
 use crate::preset::{ConvertConfig, Level, OccupancyConfig, Preset, Stage};
 use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
-use crate::train::{LEAST_RAYS, STOP, descend_primitives, fill, seen_along};
+use crate::train::{STOP, affordable, descend_primitives, fill, seen_along};
 use crate::views;
 
 use adaptor::Adaptor;
@@ -92,10 +92,9 @@ impl Convert {
         let work = format!("convert {} to {}", teacher.name(), student.kind());
         let active = Active::new(&config.active, config.views);
         let adaptor = Adaptor::between(&*teacher, &*student, options.seed);
-        let grown = config.growth.iter().rev().find_map(|growth| growth.resolution);
         let asks_points = stages.iter().any(|stage| stage.level == Level::Volume);
         let asking = student.as_volume().filter(|_| asks_points);
-        let filtered = asking.and_then(|student| start::filtered(&teacher, student, grown));
+        let filtered = asking.and_then(|student| start::filtered(&teacher, student, grown(&config)));
         let own_space = (preset.train.occupancy.clone(), preset.train.samples);
         let per_ray = student.as_volume().map_or(1.0, |v| v.march_spec().most_samples());
         Ok(Self { teacher, config, stages, gallery, active, adaptor, probes, run, work, filtered, own_space, per_ray })
@@ -195,9 +194,8 @@ impl Convert {
     /// Gaussians to voxels: 30.3 dB on the photos, 22.1 dB where points count here as well).
     fn picture_step(&mut self, stage: &Stage) -> Result<Option<f32>> {
         self.run.refresh_occupancy(&self.own_space.0);
-        let most = stage.rays.unwrap_or(self.config.rays);
-        let affordable = (self.own_space.1 as f32 / self.per_ray.max(1.0)) as usize;
-        let rays = self.draw_rays(affordable.clamp(LEAST_RAYS.min(most), most));
+        let asked = stage.rays.unwrap_or(self.config.rays);
+        let rays = self.draw_rays(affordable(asked, self.own_space.1, self.per_ray));
         let (seed, step) = (self.run.seed(), self.run.step);
         let backdrop = self.config.background.colours(rays.len(), seed, step);
         let (picture, cost) = seen_along(&self.run, &rays.origins, &rays.directions, &backdrop)?;
@@ -305,10 +303,14 @@ fn stages_for(teacher: &Subject, student: &AnyField, config: &ConvertConfig, has
     Ok(stages)
 }
 
+/// The resolution that the student's growth ends with.
+fn grown(config: &ConvertConfig) -> Option<u32> {
+    config.growth.iter().rev().find_map(|growth| growth.resolution)
+}
+
 /// What a person should know before a student that is too coarse for its teacher is taught.
 fn warning(teacher: &Subject, student: &AnyField, config: &ConvertConfig, seed: u64) -> Option<String> {
-    let grown = config.growth.iter().rev().find_map(|growth| growth.resolution);
-    let grain = student.as_volume()?.grain(grown)?;
+    let grain = student.as_volume()?.grain(grown(config))?;
     let camera = views::draw(teacher.scene(), seed ^ 0x5EED, 0, config.view_size);
     let expected = fits::expected(teacher, grain, &camera).filter(|psnr| *psnr < fits::POOR)?;
     Some(format!(
