@@ -220,13 +220,13 @@ pub struct VaeConfig {
     mid_block_add_attention: bool,
 }
 
-/// diffusers' own, for what a file leaves out.
+/// diffusers' own, for what a file leaves out; levels have none, so a file without them is refused.
 impl Default for VaeConfig {
     fn default() -> Self {
         Self {
             in_channels: 3,
             latent_channels: 4,
-            block_out_channels: vec![64],
+            block_out_channels: Vec::new(),
             layers_per_block: 1,
             norm_num_groups: 32,
             scaling_factor: 0.18215,
@@ -288,15 +288,15 @@ pub struct ClipConfig {
     pub layer_norm_eps: f32,
 }
 
-/// transformers' own, for what a file leaves out.
+/// transformers' own, for what a file leaves out; sizes have none, so a file without them is refused.
 impl Default for ClipConfig {
     fn default() -> Self {
         Self {
-            hidden_size: 512,
-            intermediate_size: 2048,
-            num_attention_heads: 8,
-            num_hidden_layers: 12,
-            vocab_size: 49_408,
+            hidden_size: 0,
+            intermediate_size: 0,
+            num_attention_heads: 0,
+            num_hidden_layers: 0,
+            vocab_size: 0,
             max_position_embeddings: 77,
             hidden_act: "quick_gelu".into(),
             layer_norm_eps: 1e-5,

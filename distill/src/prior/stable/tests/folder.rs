@@ -115,6 +115,15 @@ fn what_is_wrong_with_a_folder_is_said() {
         (|f| replace(f, "vae/config.json", "\"layers_per_block\":1", "\"layers_per_block\":0"), &["vae/config.json"]),
         (|f| replace(f, "unet/config.json", "\"cross_attention_dim\":32", "\"cross_attention_dim\":48"), &["families"]),
         (|f| replace(f, "scheduler/scheduler_config.json", "scaled_linear", "squared"), &["beta_schedule squared"]),
+        // Sizes are not made up where a file leaves them out.
+        (
+            |f| std::fs::write(f.join("vae/config.json"), "{}").expect("written"),
+            &["vae/config.json", "block_out_channels"],
+        ),
+        (
+            |f| std::fs::write(f.join("text_encoder/config.json"), "{}").expect("written"),
+            &["text_encoder/config.json", "a size"],
+        ),
         (|f| std::fs::write(f.join("tokenizer/vocab.json"), "{}").expect("written"), &["tokenizer"]),
         (
             |f| std::fs::write(f.join("unet/config.json"), "[").expect("written"),
