@@ -3,6 +3,9 @@
     cargo run --release --example prior_corpus -- CORPUS SEED COUNT     # the pictures (Rust, `distill/src/prior/world`)
     python assets/prior/train.py CORPUS STATE --minutes 90              # this; resumes from STATE where it exists
     python assets/prior/train.py --export STATE assets/prior/prior.safetensors
+    python assets/prior/train.py --measure CORPUS assets/prior/prior.safetensors
+
+The last says the loss on a corpus, by which the combinations that were never taught can be held against those that were.
 
 Needs torch and numpy. Pixel space, 32 x 32 RGBA (premultiplied, scaled to -1..1), v-prediction (Salimans and Ho 2022)
 under the cosine schedule alpha = cos(pi t / 2), sigma = sin(pi t / 2). The four views of a ring are denoised together:
@@ -330,6 +333,27 @@ def train(args):
     save(state, model, average, both, step, seen, log)
 
 
+def measure(folder, weights, n=2048):
+    """The loss where the words decide (t from 0.6) and where the picture does, on the first things of a corpus."""
+    model = Prior()
+    model.load_state_dict(read_safetensors(weights) if str(weights).endswith(".safetensors")
+                          else torch.load(weights, weights_only=True)["average"])
+    corpus, rng, sums = Corpus(folder), np.random.default_rng(0), np.zeros((2, 2))
+    n = min(n, len(corpus.tokens))
+    for first in range(0, n, 16):
+        which = slice(first, first + 16)
+        x = torch.from_numpy(corpus.pictures[which].copy()).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        tokens = torch.from_numpy(corpus.tokens[which].astype(np.int64))
+        t = torch.from_numpy((np.arange(len(x)) + rng.random(len(x))) / len(x)).float()
+        noise = torch.from_numpy(rng.standard_normal(x.shape, np.float32))
+        with torch.no_grad():
+            loss = v_loss(model, x, tokens, torch.from_numpy(corpus.views[which]), t, noise, False).double().numpy()
+        for half, where in enumerate((t.numpy() < 0.6, t.numpy() >= 0.6)):
+            sums[half] += loss[where].sum(), where.sum()
+    picture, words = sums[:, 0] / sums[:, 1]
+    print(f"{folder}: {n} things, loss {picture:.5f} up to t = 0.6, {words:.5f} beyond")
+
+
 def save(path, model, average, optimisers, step, seen, log):
     temporary = Path(str(path) + ".new")
     torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimisers": [optimiser.state_dict() for optimiser in optimisers],
@@ -432,10 +456,13 @@ if __name__ == "__main__":
     parser.add_argument("--bf16", action="store_true", help="products in bfloat16")
     parser.add_argument("--start", help="weights to go on from where there is no STATE")
     parser.add_argument("--export", nargs=2, metavar=("STATE", "OUT"))
+    parser.add_argument("--measure", nargs=2, metavar=("CORPUS", "WEIGHTS"))
     parser.add_argument("--golden", metavar="OUT")
     args = parser.parse_args()
     if args.export:
         export(*args.export)
+    elif args.measure:
+        measure(*args.measure)
     elif args.golden:
         golden(args.golden)
     else:

@@ -11,6 +11,7 @@ pub mod job;
 pub mod loss;
 mod neighbours;
 mod optimiser;
+mod own_space;
 pub mod pairs;
 pub mod preset;
 pub mod prior;

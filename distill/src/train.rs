@@ -11,7 +11,6 @@ use burn::tensor::{Device, Tensor};
 use retort_fields::data::{Dataset, Photo, RayBatch, Split, draw_rays, undistorted};
 use retort_fields::error::{Error, Result};
 use retort_fields::field::{Frame, ProbedFrame, RenderOptions, Scene, Seed, over, tensor, values};
-use retort_fields::ops::march::{Marched, march_on};
 use retort_fields::ops::ssim::ssim;
 use retort_fields::parts::occupancy::Occupancy;
 use retort_fields::registry::AnyField;
@@ -19,19 +18,15 @@ use retort_fields::render::visible::exclude_unseen;
 use retort_fields::render::volume;
 use retort_fields::rng::Rng;
 use retort_shaders::Camera;
-use serde_json::{Value, json};
 
 use crate::loss::difference;
+use crate::own_space::{OwnSpace, STOP, fill};
 use crate::preset::{Loss, Preset, TrainConfig};
 use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
 
 /// Rays of held-out photos on which progress is measured.
 const PROBE_RAYS: usize = 8192;
-/// A batch is not smaller than this, however full the grid.
-const LEAST_RAYS: usize = 128;
-/// Light that is left where a ray ends during training.
-pub(crate) const STOP: f32 = 1e-4;
 
 /// Training from photos.
 pub struct Train {
@@ -42,8 +37,8 @@ pub struct Train {
     run: Run,
     work: String,
     sees_alpha: bool,
-    /// Samples that a ray had in the last step; a full grid has a hundred times those of a trained one.
-    per_ray: f32,
+    /// Of volumes.
+    own_space: OwnSpace,
 }
 
 impl Train {
@@ -76,8 +71,8 @@ impl Train {
         let sees_alpha = train.iter().any(|p| p.has_alpha());
         let name = data.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let work = format!("train {} on {name}", preset.field.kind());
-        let per_ray = field.as_volume().map_or(1.0, |v| v.march_spec().most_samples());
-        Ok(Self { data, flat, config: preset.train.clone(), run, work, sees_alpha, per_ray })
+        let own_space = OwnSpace::new(&field, &preset.train);
+        Ok(Self { data, flat, config: preset.train.clone(), run, work, sees_alpha, own_space })
     }
 
     /// Training that goes on from a checkpoint.
@@ -93,9 +88,7 @@ impl Train {
     ) -> Result<Self> {
         let mut train = Self::new(data, preset, options, device)?;
         let extra = train.run.restore(path, &train.work)?;
-        if let Some(per_ray) = extra.json.get("per_ray").and_then(Value::as_f64) {
-            train.per_ray = per_ray as f32;
-        }
+        train.own_space.restore(&extra.json);
         Ok(train)
     }
 
@@ -107,12 +100,10 @@ impl Train {
             let batch = draw_rays(&photos, REACH_RAYS, seed ^ 0x9A0E, i);
             (batch.origins, batch.directions)
         })?;
-        self.run.refresh_occupancy(&self.config.occupancy);
-        let rays = affordable(self.config.rays, self.config.samples, self.per_ray);
+        let rays = self.own_space.refreshed(&mut self.run, self.config.rays);
         let batch = draw_rays(&photos, rays, seed, u64::from(step));
         let backdrop = self.config.background.colours(batch.len(), seed, step);
-        let (picture, cost) = seen_along(&self.run, &batch.origins, &batch.directions, &backdrop)?;
-        self.per_ray = cost / rays as f32;
+        let picture = self.own_space.seen_along(&self.run, &batch.origins, &batch.directions, &backdrop)?;
         let target = tensor(target_of(&batch, &backdrop), [batch.len(), 3], &picture.device());
         self.run.descend(difference(picture, target, self.config.loss), |_| 1.0, |_, _| ())
     }
@@ -157,40 +148,6 @@ impl Train {
     }
 }
 
-/// As many rays as are asked for, unless the grid is still so full that they would take minutes: together they have about
-/// `samples` at most, `per_ray` each.
-pub(crate) fn affordable(asked: usize, samples: usize, per_ray: f32) -> usize {
-    ((samples as f32 / per_ray.max(1.0)) as usize).clamp(LEAST_RAYS.min(asked), asked)
-}
-
-/// What a volume that is being taught shows along rays of this step, over a backdrop for each, `[n, 3]`, in its own empty
-/// space; and how much work that is, in samples.
-///
-/// # Errors
-/// When the field is no volume.
-pub(crate) fn seen_along(run: &Run, origins: &[f32], directions: &[f32], backdrop: &[f32]) -> Result<(Tensor<2>, f32)> {
-    let Some(volume) = run.field.as_volume() else { return Err(Error::new("not a volume")) };
-    let jitter = jitter(origins.len() / 3, run.seed(), run.step);
-    let samples = march_on(&volume.device(), origins, directions, &jitter, volume.occupancy(), &volume.march_spec());
-    let (samples, cost) = worth_a_gradient(&run.field, samples);
-    Ok((fill(volume::render_samples(volume, &samples, STOP), backdrop), cost))
-}
-
-/// The samples that get gradients, and how many they are, those that are only looked at counted as a quarter. On a GPU
-/// all get some: to find out would make it wait for the host.
-pub(crate) fn worth_a_gradient(field: &AnyField, samples: Marched) -> (Marched, f32) {
-    let all = samples.count() as f32;
-    let frozen = field.frozen();
-    match (samples, frozen.as_volume()) {
-        (Marched::Host(samples), Some(volume)) => {
-            let lit = volume::lit(volume, &samples, STOP);
-            let cost = lit.t.len() as f32 + 0.25 * all;
-            (Marched::Host(Arc::new(lit)), cost)
-        }
-        (samples, _) => (samples, all),
-    }
-}
-
 /// [`Run::descend`] for the loss of one picture of primitives, as [`retort_fields::field::Primitives::render_probed`]
 /// gave it, with density control where `densifies` says so. Rates of places are in units of the scene's extent.
 ///
@@ -228,20 +185,6 @@ fn densify(run: &mut Run) {
     if !events.is_empty() {
         run.follow(&frozen, &events);
     }
-}
-
-/// A shift of each ray's samples, in `[0, 1)` of a step.
-pub(crate) fn jitter(n: usize, seed: u64, step: u32) -> Vec<f32> {
-    let mut rng = Rng::at(seed, "jitter", u64::from(step));
-    (0..n).map(|_| rng.uniform()).collect()
-}
-
-/// `rgb + (1 − alpha) · backdrop` of `pixels` `[n, 5]` with a backdrop for each, `[n, 3]`.
-pub(crate) fn fill(pixels: Tensor<2>, backdrop: &[f32]) -> Tensor<2> {
-    let n = pixels.dims()[0];
-    let device = pixels.device();
-    let clear = pixels.clone().slice([0..n, 3..4]).neg().add_scalar(1.0);
-    pixels.slice([0..n, 0..3]) + clear * tensor(backdrop.to_vec(), [n, 3], &device)
 }
 
 /// What the photos show over a backdrop for each ray `[n, 3]`, `[n, 3]`.
@@ -300,7 +243,7 @@ impl Task for Train {
     }
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
-        self.run.save(path, &self.work, Extra { json: json!({ "per_ray": self.per_ray }), ..Extra::default() })
+        self.run.save(path, &self.work, Extra { json: self.own_space.save(), ..Extra::default() })
     }
 
     fn kind_of_work(&self) -> &'static str {

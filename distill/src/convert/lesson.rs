@@ -22,8 +22,8 @@ use super::adaptor::Adaptor;
 use crate::active::weightiest;
 use crate::gallery::Rays;
 use crate::loss::{difference, weighted};
+use crate::own_space::{fill, jitter};
 use crate::preset::{ConvertConfig, Stage};
-use crate::train::{fill, jitter};
 
 /// Light left where a ray ends.
 const STOP: f32 = 1e-4;

@@ -25,15 +25,16 @@ use retort_fields::ops::ssim::ssim;
 use retort_fields::registry::AnyField;
 use retort_fields::render::volume::render_rays;
 use retort_shaders::Camera;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::active::Active;
 use crate::gallery::{Gallery, Rays};
 use crate::loss::difference;
-use crate::preset::{ConvertConfig, Level, OccupancyConfig, Preset, Stage};
+use crate::own_space::{OwnSpace, STOP, fill};
+use crate::preset::{ConvertConfig, Level, Preset, Stage};
 use crate::run::{Extra, REACH_RAYS, Run, RunOptions};
 use crate::task::{Outcome, Progress, Task};
-use crate::train::{STOP, affordable, descend_primitives, fill, seen_along};
+use crate::train::descend_primitives;
 use crate::views;
 
 use adaptor::Adaptor;
@@ -59,10 +60,8 @@ pub struct Convert {
     work: String,
     /// What a teacher of primitives says of points.
     filtered: Option<Filtered>,
-    /// How a student that learns from pictures alone finds its own empty space, and the most samples of a batch.
-    own_space: (OccupancyConfig, usize),
-    /// Samples that a ray had in the last step of such learning.
-    per_ray: f32,
+    /// Of a student that learns from pictures alone.
+    own_space: OwnSpace,
 }
 
 impl Convert {
@@ -95,9 +94,8 @@ impl Convert {
         let asks_points = stages.iter().any(|stage| stage.level == Level::Volume);
         let asking = student.as_volume().filter(|_| asks_points);
         let filtered = asking.and_then(|student| start::filtered(&teacher, student, grown(&config)));
-        let own_space = (preset.train.occupancy.clone(), preset.train.samples);
-        let per_ray = student.as_volume().map_or(1.0, |v| v.march_spec().most_samples());
-        Ok(Self { teacher, config, stages, gallery, active, adaptor, probes, run, work, filtered, own_space, per_ray })
+        let own_space = OwnSpace::new(&student, &preset.train);
+        Ok(Self { teacher, config, stages, gallery, active, adaptor, probes, run, work, filtered, own_space })
     }
 
     /// A conversion that goes on from a checkpoint.
@@ -129,9 +127,7 @@ impl Convert {
             adaptor.restore(&extra).map_err(|e| e.file(path))?;
         }
         convert.active.restore(&extra, &mut convert.gallery, convert.teacher.scene()).map_err(|e| e.file(path))?;
-        if let Some(per_ray) = extra.json.get("per_ray").and_then(Value::as_f64) {
-            convert.per_ray = per_ray as f32;
-        }
+        convert.own_space.restore(&extra.json);
         Ok(convert)
     }
 
@@ -193,13 +189,11 @@ impl Convert {
     /// a teacher is as a density is thicker than it is drawn: it is good to begin with, and wrong to be held to (on Lego,
     /// Gaussians to voxels: 30.3 dB on the photos, 22.1 dB where points count here as well).
     fn picture_step(&mut self, stage: &Stage) -> Result<Option<f32>> {
-        self.run.refresh_occupancy(&self.own_space.0);
-        let asked = stage.rays.unwrap_or(self.config.rays);
-        let rays = self.draw_rays(affordable(asked, self.own_space.1, self.per_ray));
+        let n = self.own_space.refreshed(&mut self.run, stage.rays.unwrap_or(self.config.rays));
+        let rays = self.draw_rays(n);
         let (seed, step) = (self.run.seed(), self.run.step);
         let backdrop = self.config.background.colours(rays.len(), seed, step);
-        let (picture, cost) = seen_along(&self.run, &rays.origins, &rays.directions, &backdrop)?;
-        self.per_ray = cost / rays.len().max(1) as f32;
+        let picture = self.own_space.seen_along(&self.run, &rays.origins, &rays.directions, &backdrop)?;
         let taught = tensor(rays.pixels.clone(), [rays.len(), 5], &picture.device().without_autodiff());
         let wanted = fill(taught, &backdrop).clamp(0.0, 1.0);
         let seen = self.active.judges().then(|| (values(picture.clone().inner()), values(wanted.clone())));
@@ -378,7 +372,8 @@ impl Task for Convert {
 
     fn save_checkpoint(&mut self, path: &Path) -> Result<()> {
         let teacher = teacher::fingerprint(&self.teacher);
-        let mut extra = Extra { json: json!({ "teacher": teacher, "per_ray": self.per_ray }), ..Extra::default() };
+        let mut extra = Extra { json: self.own_space.save(), ..Extra::default() };
+        extra.json["teacher"] = teacher.into();
         self.active.save(&mut extra, &self.gallery);
         if let Some(adaptor) = &self.adaptor {
             adaptor.save(&mut extra);

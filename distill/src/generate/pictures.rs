@@ -12,9 +12,9 @@ use retort_shaders::Aabb;
 use serde::{Deserialize, Serialize};
 
 use super::shade::{self, Light};
+use crate::own_space::{STOP, worth_a_gradient};
 use crate::prior::Look;
 use crate::task::Sight;
-use crate::train::{STOP, worth_a_gradient};
 
 /// What is behind the field for a model that sees no alpha.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,11 +79,7 @@ pub fn draw(
         }
     } else if field.as_primitives().is_some() {
         let finer = finer.min(FINEST / side).max(1);
-        let one = |look: &Look| {
-            let camera = look.camera.resized(side * finer, side * finer);
-            pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize)
-        };
-        Tensor::cat(looks.iter().map(one).collect(), 0)
+        Tensor::cat(looks.iter().map(|look| drawn_finer(field, look, side, finer)).collect(), 0)
     } else {
         return Err(Error::new("a field that is neither a volume nor primitives"));
     };
@@ -149,6 +145,12 @@ pub fn shadow(part: &Aabb, look: &Look, side: u32) -> Vec<f32> {
     (0..side * side).map(one).collect()
 }
 
+/// The field's picture, each pixel the mean of `finer × finer` rays: `[side², 5]`.
+fn drawn_finer(field: &AnyField, look: &Look, side: u32, finer: u32) -> Tensor<2> {
+    let camera = look.camera.resized(side * finer, side * finer);
+    pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize)
+}
+
 /// The means of `finer × finer` pixels of a picture `[side²·finer², 5]`: `[side², 5]`.
 fn pooled(pixels: Tensor<2>, side: usize, finer: usize) -> Tensor<2> {
     if finer == 1 {
@@ -162,11 +164,7 @@ fn pooled(pixels: Tensor<2>, side: usize, finer: usize) -> Tensor<2> {
 /// Pictures of a field as the prior's loss sees them but without chance: `[n, side², 5]` row-major, premultiplied RGBA and
 /// the distance, each pixel the mean of `finer × finer` rays.
 pub fn photograph(field: &AnyField, looks: &[Look], side: u32, finer: u32) -> Vec<Vec<f32>> {
-    let one = |look: &Look| {
-        let camera = look.camera.resized(side * finer, side * finer);
-        values(pooled(field.render(&camera, &RenderOptions::default()).pixels, side as usize, finer as usize))
-    };
-    looks.iter().map(one).collect()
+    looks.iter().map(|look| values(drawn_finer(field, look, side, finer))).collect()
 }
 
 /// Views `[n, c, side, side]`, 0 to 1, side by side: their first three channels, over black.

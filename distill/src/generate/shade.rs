@@ -10,8 +10,8 @@ use retort_fields::ops::pointwise::trunc_exp;
 use retort_fields::rng::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::own_space::STOP;
 use crate::prior::Look;
-use crate::train::STOP;
 
 /// How far a light is from behind the camera: its place is the camera's, so many units away, moved by chance by about one.
 const BEHIND: f32 = 1.25;

@@ -11,7 +11,7 @@ use glam::Vec3;
 use rayon::prelude::*;
 use retort_shaders::Aabb;
 
-use crate::field::{Field, Volume, tensor, values};
+use crate::field::{Field, Filtered, Volume, tensor, values};
 use crate::parts::contraction::Contraction;
 use crate::parts::occupancy::Occupancy;
 
@@ -23,8 +23,9 @@ const ASKED: usize = 1 << 16;
 const SAMPLES: usize = 12;
 /// How far to either side it reaches, in steps of the field's own rays.
 const REACH: f32 = 6.0;
-/// Directions of the axes, for primitives, whose density depends on it.
-const AXES: [Vec3; 3] = [Vec3::X, Vec3::Y, Vec3::Z];
+/// The filter of primitives, in the largest cells: of a picture of Lego's Gaussians 0.2 leaves holes (outlines agree to
+/// 96.2 %, 0.3: 96.6 %) and 0.5 rounds off (22.5 dB, 0.3: 23.5 dB); unfiltered it was 22.3 dB, 94.6 % and 1602 scraps.
+const FILTER: f32 = 0.3;
 
 /// A field that is asked.
 pub struct Asked<'a> {
@@ -33,6 +34,8 @@ pub struct Asked<'a> {
     warp: Contraction,
     /// Half the length of a ray through the surface, scene units.
     reach: f32,
+    /// Primitives as a grid can hold them, which most are too flat for.
+    filtered: Option<Filtered>,
 }
 
 impl<'a> Asked<'a> {
@@ -47,7 +50,15 @@ impl<'a> Asked<'a> {
         };
         let cell = 1.0 / grid.cells_per_unit().max_element();
         let step = volume.map_or(0.25 * cell, |v| v.march_spec().step);
-        Self { field, grid, warp: field.scene().warp(), reach: REACH * step }
+        Self { field, grid, warp: field.scene().warp(), reach: REACH * step, filtered: None }
+    }
+
+    /// Filters primitives for grids whose points are up to `cell` apart, scene units. Whatever grid is filled then, a level
+    /// means the same.
+    #[must_use]
+    pub fn for_cells_of(mut self, cell: f32) -> Self {
+        self.filtered = self.field.as_primitives().map(|primitives| primitives.filtered(FILTER * cell));
+        self
     }
 
     /// Whether anything may be in a box, scene units.
@@ -84,15 +95,10 @@ impl<'a> Asked<'a> {
         if let Some(volume) = self.field.as_volume() {
             return values(volume.log_sigma(self.warped(volume, points)));
         }
-        let Some(primitives) = self.field.as_primitives() else { return vec![f32::NEG_INFINITY; points.len()] };
-        // A density from no side in particular: the mean of those along the axes.
-        let x = flat(points);
-        let mut sum = vec![0.0_f32; points.len()];
-        for axis in AXES {
-            let said = primitives.sample(&x, &axis.to_array().repeat(points.len()));
-            sum.iter_mut().zip(&said.log_sigma).for_each(|(sum, log)| *sum += log.exp() / AXES.len() as f32);
-        }
-        sum.into_iter().map(f32::ln).collect()
+        // From no side in particular: so filtered, density does not depend on it.
+        let any = Vec3::Z.to_array().repeat(points.len());
+        let said = self.filtered.as_ref().map(|filtered| filtered.sample(&flat(points), &any));
+        said.map_or_else(|| vec![f32::NEG_INFINITY; points.len()], |said| said.log_sigma)
     }
 
     fn warped(&self, volume: &dyn Volume, points: &[Vec3]) -> Tensor<2> {
@@ -155,4 +161,38 @@ impl<'a> Asked<'a> {
 
 fn flat(points: &[Vec3]) -> Vec<f32> {
     points.iter().flat_map(Vec3::to_array).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device;
+    use crate::field::Scene;
+    use crate::files::upright::config;
+    use crate::registry::FieldConfig;
+
+    /// A sheet of flat Gaussians lies between the points of a grid: through the filter the grid sees it, and otherwise not.
+    #[test]
+    fn flat_gaussians_are_seen_by_a_grid_that_misses_them() {
+        let (side, cell) = (16, 0.1_f32);
+        let means = (0..side * side).flat_map(|i| [(i % side) as f32, (i / side) as f32, 7.5].map(|v| 0.1 * (v - 7.5)));
+        let n = side * side;
+        let scales = [0.06_f32, 0.06, 1e-3].map(f32::ln).repeat(n);
+        let on = device::choose("cpu").expect("the processor");
+        let tensors = vec![
+            tensor(means.collect(), [n, 3], &on),
+            tensor(scales, [n, 3], &on),
+            tensor([1.0, 0.0, 0.0, 0.0].repeat(n), [n, 4], &on),
+            tensor(vec![3.0; n], [n, 1], &on),
+            tensor(vec![0.0; 3 * n], [n, 3], &on),
+            tensor(vec![0.0; 9 * n], [n, 9], &on),
+        ];
+        let built = FieldConfig::Gaussians(config(n, 1, false)).build(&Scene::default(), tensors);
+        let field = built.expect("a field");
+        let beside: Vec<Vec3> = (0..20).map(|i| Vec3::new(0.05 * i as f32 - 0.5, 0.02, 0.4 * cell)).collect();
+        let seen = Asked::new(&*field).for_cells_of(cell).sigma(&beside);
+        assert!(seen.iter().all(|sigma| *sigma > 5.0), "{seen:?}");
+        let missed = Asked::new(&*field).for_cells_of(1e-4).sigma(&beside);
+        assert!(missed.iter().all(|sigma| *sigma < 1e-3), "{missed:?}");
+    }
 }

@@ -192,8 +192,7 @@ pub fn made(
     over: [f32; 3],
     tell: &mut dyn FnMut(Stage) -> bool,
 ) -> Result<Option<Made>> {
-    let asked = Asked::new(field);
-    let work = Work { field, asked: &asked, bounds: content(field, &asked)? };
+    let work = Work::new(field)?;
     if !tell(Stage::Look) {
         return Ok(None);
     }
@@ -246,8 +245,7 @@ pub fn write_obj(mesh: &Mesh, generator: &str, path: &Path) -> Result<u64> {
 /// # Errors
 /// When the field is empty everywhere.
 pub fn densities(field: &dyn Field, resolution: u32) -> Result<Grid> {
-    let asked = Asked::new(field);
-    Work { field, asked: &asked, bounds: content(field, &asked)? }.densities(resolution)
+    Work::new(field)?.densities(resolution)
 }
 
 /// Writes a GLB, all or nothing; gives its size.
@@ -283,11 +281,18 @@ fn content(field: &dyn Field, asked: &Asked<'_>) -> Result<Aabb> {
 
 struct Work<'a> {
     field: &'a dyn Field,
-    asked: &'a Asked<'a>,
+    asked: Asked<'a>,
     bounds: Aabb,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(field: &'a dyn Field) -> Result<Self> {
+        let asked = Asked::new(field);
+        let bounds = content(field, &asked)?;
+        let cell = bounds.size().max_element() / (COARSE - 1) as f32;
+        Ok(Self { field, asked: asked.for_cells_of(cell), bounds })
+    }
+
     fn densities(&self, resolution: u32) -> Result<Grid> {
         let points = Grid::cubic(self.bounds, resolution);
         Grid::filled_where(self.bounds, points, 0.0, |part| self.asked.may_hold(part), |x| Ok(self.asked.sigma(x)))

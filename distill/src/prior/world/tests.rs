@@ -3,7 +3,10 @@
 use glam::Vec3;
 use retort_fields::rng::Rng;
 
-use super::corpus::{PICTURES, describe, examples, held_out};
+use super::corpus::{
+    Combinations::{HeldOut, Taught},
+    PICTURES, describe, examples, held_out,
+};
 use super::picture::{camera, picture};
 use super::prompt::{LONGEST, understand};
 use super::things::{Paint, model};
@@ -110,7 +113,7 @@ fn what_is_not_known_is_named() {
 #[test]
 fn a_description_reads_back_from_its_words() {
     for i in 0..500 {
-        let description = describe(&mut Rng::at(3, "descriptions", i));
+        let description = describe(&mut Rng::at(3, "descriptions", i), Taught);
         assert_eq!(read(&description.words()), description, "{}", description.words());
     }
 }
@@ -214,16 +217,18 @@ fn colours_patterns_and_fronts_show() {
 
 #[test]
 fn the_corpus_is_repeatable_and_holds_combinations_back() {
-    let (a, b) = (examples(1, 10, 4), examples(1, 12, 2));
+    let (a, b) = (examples(1, Taught, 10, 4), examples(1, Taught, 12, 2));
     assert!(a[2].pictures == b[0].pictures && a[2].tokens == b[0].tokens && a[0].pictures.len() == PICTURES);
-    assert_ne!(examples(2, 10, 1)[0].pictures, a[0].pictures);
+    assert_ne!(examples(2, Taught, 10, 1)[0].pictures, a[0].pictures);
     let all: usize = (0..THINGS.len()).map(|t| (0..COLOURS.len()).filter(|&c| held_out(t, c)).count()).sum();
     let share = all as f32 / (THINGS.len() * COLOURS.len()) as f32;
     assert!((0.05..0.15).contains(&share), "{share}");
     for i in 0..2000 {
-        let d = describe(&mut Rng::at(5, "descriptions", i));
-        for thing in [Some(d.first), d.second.map(|s| s.1)].into_iter().flatten() {
-            assert!(thing.colour.is_none_or(|c| !held_out(thing.thing, c)));
+        for of in [Taught, HeldOut] {
+            let d = describe(&mut Rng::at(5, "descriptions", i), of);
+            for thing in [Some(d.first), d.second.map(|s| s.1)].into_iter().flatten() {
+                assert!(thing.colour.is_none_or(|c| held_out(thing.thing, c) == (of == HeldOut)));
+            }
         }
     }
 }

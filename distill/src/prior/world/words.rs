@@ -44,6 +44,9 @@ const fn colour(name: &'static str, others: &'static [&'static str], rgb: [f32; 
     Colour { word: word(name, others), rgb, grain }
 }
 
+/// The last of the colours are materials: so many.
+pub const MATERIALS: usize = 4;
+
 /// Colours and materials.
 pub const COLOURS: &[Colour] = &[
     colour("red", &["crimson", "scarlet"], [0.88, 0.13, 0.13], Grain::Even),

@@ -183,7 +183,7 @@ impl Gaussians {
         (Frame { pixels, width: camera.width, height: camera.height }, radii)
     }
 
-    fn mixture(&self) -> &Mixture {
+    fn mixture(&self) -> &Arc<Mixture> {
         self.mixture.get_or_init(|| Arc::new(self.mixture_through(0.0)))
     }
 
@@ -391,7 +391,7 @@ impl Primitives for Gaussians {
     }
 
     fn filtered(&self, width: f32) -> Filtered {
-        let mixture = self.mixture_through(width);
+        let mixture = if width > 0.0 { Arc::new(self.mixture_through(width)) } else { Arc::clone(self.mixture()) };
         Filtered::new(move |x, d| mixture.sample(x, d))
     }
 
