@@ -174,7 +174,7 @@ mod tests {
     /// A sheet of flat Gaussians lies between the points of a grid: through the filter the grid sees it, and otherwise not.
     #[test]
     fn flat_gaussians_are_seen_by_a_grid_that_misses_them() {
-        let (side, cell) = (16, 0.1_f32);
+        let (side, cell) = (16, 0.02_f32);
         let means = (0..side * side).flat_map(|i| [(i % side) as f32, (i / side) as f32, 7.5].map(|v| 0.1 * (v - 7.5)));
         let n = side * side;
         let scales = [0.06_f32, 0.06, 1e-3].map(f32::ln).repeat(n);
