@@ -27,6 +27,70 @@ pub fn sets(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(key, value)| ((*key).to_string(), (*value).to_string())).collect()
 }
 
+/// What each kind has of its own in [`tiny_values`]; one that is not here is small enough.
+const OWN: &[(Kind, &[(&str, &str)])] = &[
+    (
+        Kind::Hash,
+        &[
+            ("field.sigma_hidden", "[16]"),
+            ("field.levels", "4"),
+            ("field.log2_table_size", "12"),
+            ("field.base_resolution", "4"),
+            ("field.finest_resolution", "32"),
+        ],
+    ),
+    (
+        Kind::Mlp,
+        &[
+            ("field.sigma_hidden", "[16]"),
+            ("field.frequencies", "4"),
+            ("field.depth", "3"),
+            ("field.skip", "1"),
+            ("field.width", "32"),
+            ("field.bottleneck", "12"),
+        ],
+    ),
+    (
+        Kind::Voxels,
+        &[
+            ("field.resolution", "14"),
+            ("train.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
+            ("convert.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
+        ],
+    ),
+    (
+        Kind::Vm,
+        &[
+            ("field.resolution", "[12, 12, 12]"),
+            ("field.sigma_rank", "4"),
+            ("field.app_rank", "6"),
+            ("convert.growth", "[{ at = 0.0, resolution = 14 }]"),
+        ],
+    ),
+    (
+        Kind::Cp,
+        &[
+            ("field.resolution", "[16, 16, 16]"),
+            ("field.sigma_rank", "12"),
+            ("field.app_rank", "16"),
+            ("convert.growth", "[{ at = 0.0, resolution = 20 }]"),
+        ],
+    ),
+    (
+        Kind::Gaussians,
+        &[
+            ("field.sh_degree", "1"),
+            ("field.initial", "300"),
+            ("field.density.from", "10"),
+            ("field.density.every", "20"),
+            ("field.density.until", "50"),
+            ("field.density.max_gaussians", "800"),
+            ("train.sh_every", "20"),
+            ("convert.seeds", "400"),
+        ],
+    ),
+];
+
 /// The values that make the `fast` preset of a kind small enough to be trained in a second.
 pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
     const NETWORKS: &[(&str, &str)] = &[("field.volume.latent", "7"), ("field.volume.colour_hidden", "[16]")];
@@ -41,50 +105,7 @@ pub fn tiny_values(kind: Kind) -> Vec<(String, String)> {
     ];
     const BOTH: &[(&str, &str)] =
         &[("train.steps", "60"), ("convert.steps", "60"), ("convert.views", "12"), ("convert.view_size", "24")];
-    let own: &[(&str, &str)] = match kind {
-        Kind::Hash => &[
-            ("field.sigma_hidden", "[16]"),
-            ("field.levels", "4"),
-            ("field.log2_table_size", "12"),
-            ("field.base_resolution", "4"),
-            ("field.finest_resolution", "32"),
-        ],
-        Kind::Mlp => &[
-            ("field.sigma_hidden", "[16]"),
-            ("field.frequencies", "4"),
-            ("field.depth", "3"),
-            ("field.skip", "1"),
-            ("field.width", "32"),
-            ("field.bottleneck", "12"),
-        ],
-        Kind::Voxels => &[
-            ("field.resolution", "14"),
-            ("train.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
-            ("convert.growth", "[{ at = 0.0045, resolution = 20, prune = 1e-3 }]"),
-        ],
-        Kind::Vm => &[
-            ("field.resolution", "[12, 12, 12]"),
-            ("field.sigma_rank", "4"),
-            ("field.app_rank", "6"),
-            ("convert.growth", "[{ at = 0.0, resolution = 14 }]"),
-        ],
-        Kind::Cp => &[
-            ("field.resolution", "[16, 16, 16]"),
-            ("field.sigma_rank", "12"),
-            ("field.app_rank", "16"),
-            ("convert.growth", "[{ at = 0.0, resolution = 20 }]"),
-        ],
-        Kind::Gaussians => &[
-            ("field.sh_degree", "1"),
-            ("field.initial", "300"),
-            ("field.density.from", "10"),
-            ("field.density.every", "20"),
-            ("field.density.until", "50"),
-            ("field.density.max_gaussians", "800"),
-            ("train.sh_every", "20"),
-            ("convert.seeds", "400"),
-        ],
-    };
+    let own = OWN.iter().find(|(own, _)| *own == kind).map_or(&[][..], |(_, values)| values);
     let shared: &[&[_]] = match kind {
         Kind::Gaussians => &[],
         Kind::Voxels => &[VOLUME],

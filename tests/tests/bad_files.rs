@@ -416,32 +416,39 @@ fn impossible_scenes_are_refused() {
     }
 }
 
+/// Values of configurations, and what each cannot be.
+type Impossible = [(&'static str, &'static [f64])];
+const FACTORS: &Impossible = &[
+    ("sigma_rank", &[0.0, 1025.0, 1e9, -1.0]),
+    ("app_rank", &[0.0, 1025.0, 1e9]),
+    ("density_shift", &[31.0, 1e9]),
+    ("density_scale", &[0.0, 1e9]),
+];
+const IMPOSSIBLE: &[(Kind, &Impossible)] = &[
+    (
+        Kind::Hash,
+        &[
+            ("levels", &[0.0, 33.0, 1e9, -1.0]),
+            ("features", &[0.0, 3.0, 1e9]),
+            ("log2_table_size", &[0.0, 31.0, 64.0, 1e9]),
+            ("base_resolution", &[0.0, 1e9]),
+            ("finest_resolution", &[0.0, 4e9]),
+        ],
+    ),
+    (
+        Kind::Mlp,
+        &[("frequencies", &[17.0, 1e9]), ("depth", &[0.0, 1e9]), ("width", &[0.0, 1e9]), ("bottleneck", &[0.0, 1e9])],
+    ),
+    (Kind::Voxels, &[("resolution", &[0.0, 1.0, 1025.0, 1e9])]),
+    (Kind::Vm, FACTORS),
+    (Kind::Cp, FACTORS),
+    (Kind::Gaussians, &[("sh_degree", &[0.0, 4.0, 1e9]), ("initial", &[0.0, 1e18])]),
+];
+
 #[test]
 fn impossible_configurations_are_refused() {
     for bench in benches() {
-        let keys: &[(&str, &[f64])] = match bench.kind {
-            Kind::Hash => &[
-                ("levels", &[0.0, 33.0, 1e9, -1.0]),
-                ("features", &[0.0, 3.0, 1e9]),
-                ("log2_table_size", &[0.0, 31.0, 64.0, 1e9]),
-                ("base_resolution", &[0.0, 1e9]),
-                ("finest_resolution", &[0.0, 4e9]),
-            ],
-            Kind::Mlp => &[
-                ("frequencies", &[17.0, 1e9]),
-                ("depth", &[0.0, 1e9]),
-                ("width", &[0.0, 1e9]),
-                ("bottleneck", &[0.0, 1e9]),
-            ],
-            Kind::Voxels => &[("resolution", &[0.0, 1.0, 1025.0, 1e9])],
-            Kind::Vm | Kind::Cp => &[
-                ("sigma_rank", &[0.0, 1025.0, 1e9, -1.0]),
-                ("app_rank", &[0.0, 1025.0, 1e9]),
-                ("density_shift", &[31.0, 1e9]),
-                ("density_scale", &[0.0, 1e9]),
-            ],
-            Kind::Gaussians => &[("sh_degree", &[0.0, 4.0, 1e9]), ("initial", &[0.0, 1e18])],
-        };
+        let keys = IMPOSSIBLE.iter().find(|(kind, _)| *kind == bench.kind).map_or(&[][..], |(_, keys)| keys);
         for (key, bad) in keys {
             for &value in *bad {
                 let bytes = bench.edited(|a| a.json["config"][*key] = (value as i64).into());
