@@ -93,8 +93,10 @@ fn slow_a_seventh_kind_is_one_file_and_one_line() {
     assert!(retort("presets").contains("quadric fast"), "the presets name it");
     retort(&format!("train bench --to quadric {SMALL} --steps 60"));
     assert!(retort("info bench-quadric.safetensors").contains("quadric"));
-    retort(&format!("convert bench-quadric.safetensors --to hash {SMALL} --set field.log2_table_size=10 --steps 60"));
-    retort(&format!("convert bench-quadric-hash.safetensors --to quadric {SMALL} --steps 60 -o again.safetensors"));
+    retort(&format!(
+        "convert bench-quadric.safetensors --to hash {SMALL} --set field.log2_table_size=10 --steps 60 -o taught.safetensors"
+    ));
+    retort(&format!("convert taught.safetensors --to quadric {SMALL} --steps 60 -o again.safetensors"));
     retort("render again.safetensors --size 16x16 -o again.png");
     let table = retort(&format!("bench pairs --data bench --kinds quadric,vm {SMALL} --steps 30 -o table"));
     assert!(table.contains("quadric -> vm") && table.contains("vm -> quadric"), "{table}");
