@@ -22,11 +22,9 @@ use super::adaptor::Adaptor;
 use crate::active::weightiest;
 use crate::gallery::Rays;
 use crate::loss::{difference, weighted};
-use crate::own_space::{fill, jitter};
+use crate::own_space::{STOP, fill, jitter};
 use crate::preset::{ConvertConfig, Stage};
 
-/// Light left where a ray ends.
-const STOP: f32 = 1e-4;
 /// A sample with at least this share of its pixel's colour stands for itself.
 const SHOWN: f32 = 5e-3;
 
